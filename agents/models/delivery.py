@@ -1,0 +1,53 @@
+"""Deliveries: the sending of one outbound message."""
+
+from django.db import models
+from uuid_utils.compat import uuid7
+
+
+class Delivery(models.Model):
+    """The sending of one outbound message, in the order of its connection and room.
+
+    Only the first open delivery of a (connection, room) can be claimed, so its lease is the lease of that
+    order.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENDING = "sending"
+        SENT = "sent"
+        UNCERTAIN = "uncertain"
+        FAILED = "failed"
+        EXPIRED = "expired"
+
+    OPEN_STATES = (State.PENDING, State.SENDING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    message = models.OneToOneField("agents.Message", on_delete=models.CASCADE, related_name="delivery")
+    connection = models.ForeignKey(
+        "transports.Connection", on_delete=models.CASCADE, related_name="deliveries"
+    )
+    room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="deliveries")
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.BigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    next_run_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    answer = models.JSONField(default=dict, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(
+                fields=["connection", "room", "id"],
+                name="delivery_open_of_room",
+                condition=models.Q(state__in=["pending", "sending"]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.id} ({self.state})"

@@ -1,0 +1,230 @@
+"""All settings; the only reader of the environment.
+
+A value comes from the process' environment, else from `.env`, else from `.run/fleet.env`, which `make run`
+writes for the commands that run beside its fleet, else from the default in the block below.
+"""
+
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env(
+    RUN_DIR=(str, str(BASE_DIR / ".run")),
+    DEBUG=(bool, False),
+    SECRET_KEY=(str, ""),
+    FIELD_ENCRYPTION_KEY=(list, []),
+    HOST=(str, "127.0.0.1"),
+    PORT=(int, 8000),
+    FLOWER_PORT=(int, 5555),
+    FLOWER_BASIC_AUTH=(str, ""),
+    MODEL_PORT=(int, 8001),
+    ALLOWED_HOSTS=(list, ["localhost", "127.0.0.1", "[::1]"]),
+    CSRF_TRUSTED_ORIGINS=(list, []),
+    BEHIND_TLS_PROXY=(bool, False),
+    DATABASE_URL=(str, ""),
+    DATABASE_POOL_SIZE=(int, 16),
+    DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
+    REDIS_URL=(str, ""),
+    CELERY_BROKER_URL=(str, ""),
+    WORKER_PROCESSES=(int, 2),
+    WORKER_THREADS=(int, 112),
+    LOG_LEVEL=(str, "info"),
+    LOG_FORMAT=(str, "console"),
+    OPENAI_API_KEY=(str, ""),
+    OPENAI_BASE_URL=(str, ""),
+    MODEL_SMALL=(str, ""),
+    MODEL_LARGE=(str, ""),
+    MODEL_TIMEOUT_SECONDS=(float, 90.0),
+    MODEL_CONNECT_TIMEOUT_SECONDS=(float, 5.0),
+    MODEL_MAX_TOKENS=(int, 512),
+    LOCAL_MODEL_BASE_URL=(str, ""),
+    EMBEDDING_BASE_URL=(str, ""),
+    EMBEDDING_MODEL=(str, ""),
+    EMBEDDING_DIMENSIONS=(int, 0),
+    LANE_LEASE_SECONDS=(float, 30.0),
+    DISPATCH_PERIOD_SECONDS=(float, 5.0),
+    TURN_MAX_ATTEMPTS=(int, 5),
+    TURN_MAX_CRASHES=(int, 3),
+    DELIVERY_MAX_ATTEMPTS=(int, 5),
+    DELIVERY_EXPIRES_AFTER_SECONDS=(int, 3600),
+    PERSON_MESSAGES_PER_MINUTE=(int, 60),
+    MESSAGE_MAX_CHARACTERS=(int, 20_000),
+    PROMPT_MAX_TOKENS=(int, 3000),
+    RECENT_MESSAGES=(int, 16),
+    RECALL_LIMIT=(int, 6),
+    ELIZA_PLUGINS=(list, []),
+)
+environ.Env.read_env(BASE_DIR / ".env")
+RUN_DIR = Path(env("RUN_DIR"))
+environ.Env.read_env(RUN_DIR / "fleet.env")
+
+# Django -----------------------------------------------------------------------------------------------------
+
+DEBUG = env("DEBUG")
+SECRET_KEY = env("SECRET_KEY")
+FIELD_ENCRYPTION_KEY = env("FIELD_ENCRYPTION_KEY")
+HOST = env("HOST")
+PORT = env("PORT")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
+ROOT_URLCONF = "eliza_site.urls"
+ASGI_APPLICATION = "eliza_site.asgi.application"
+WSGI_APPLICATION = "eliza_site.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "eliza_site",
+    "plugins",
+    "memory",
+    "agents",
+    "transports",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": env.db_url_config(env("DATABASE_URL") or "postgres://localhost/eliza")}
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "options": (
+            f"-c statement_timeout={env('DATABASE_STATEMENT_TIMEOUT_SECONDS')}s"
+            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
+            " -c hnsw.iterative_scan=strict_order"
+        ),
+    }
+    if env("DATABASE_POOL_SIZE"):
+        DATABASES["default"]["OPTIONS"]["pool"] = {
+            "min_size": 1,
+            "max_size": env("DATABASE_POOL_SIZE"),
+            "timeout": 10,
+        }
+
+REDIS_URL = env("REDIS_URL") or "redis://localhost:6379/0"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+LOGIN_URL = "admin:login"
+
+BEHIND_TLS_PROXY = env("BEHIND_TLS_PROXY")
+if BEHIND_TLS_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+
+LOG_LEVEL = env("LOG_LEVEL")
+LOG_FORMAT = env("LOG_FORMAT")
+
+# Celery -----------------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = env("CELERY_BROKER_URL") or REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_DEFAULT_QUEUE = "agents"
+CELERY_TASK_ROUTES = {
+    "transports.*": {"queue": "transports"},
+    "memory.*": {"queue": "memory"},
+    "plugins.*": {"queue": "plugins"},
+    "agents.*": {"queue": "agents"},
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 900,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+CELERY_BEAT_SCHEDULE = {
+    "run-due-tasks": {"task": "plugins.run_due_tasks", "schedule": 5.0},
+}
+
+# Models -----------------------------------------------------------------------------------------------------
+
+OPENAI_API_KEY = env("OPENAI_API_KEY")
+OPENAI_BASE_URL = env("OPENAI_BASE_URL")
+LOCAL_MODEL_BASE_URL = env("LOCAL_MODEL_BASE_URL")
+MODEL_PORT = env("MODEL_PORT")
+MODEL_SMALL = env("MODEL_SMALL")
+MODEL_LARGE = env("MODEL_LARGE")
+MODEL_TIMEOUT_SECONDS = env("MODEL_TIMEOUT_SECONDS")
+MODEL_CONNECT_TIMEOUT_SECONDS = env("MODEL_CONNECT_TIMEOUT_SECONDS")
+MODEL_MAX_TOKENS = env("MODEL_MAX_TOKENS")
+EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL")
+EMBEDDING_MODEL = env("EMBEDDING_MODEL")
+EMBEDDING_DIMENSIONS = env("EMBEDDING_DIMENSIONS")
+
+# The fleet --------------------------------------------------------------------------------------------------
+
+WORKER_PROCESSES = env("WORKER_PROCESSES")
+WORKER_THREADS = env("WORKER_THREADS")
+FLOWER_PORT = env("FLOWER_PORT")
+FLOWER_BASIC_AUTH = env("FLOWER_BASIC_AUTH")
+LANE_LEASE_SECONDS = env("LANE_LEASE_SECONDS")
+DISPATCH_PERIOD_SECONDS = env("DISPATCH_PERIOD_SECONDS")
+TURN_MAX_ATTEMPTS = env("TURN_MAX_ATTEMPTS")
+TURN_MAX_CRASHES = env("TURN_MAX_CRASHES")
+DELIVERY_MAX_ATTEMPTS = env("DELIVERY_MAX_ATTEMPTS")
+DELIVERY_EXPIRES_AFTER_SECONDS = env("DELIVERY_EXPIRES_AFTER_SECONDS")
+PERSON_MESSAGES_PER_MINUTE = env("PERSON_MESSAGES_PER_MINUTE")
+MESSAGE_MAX_CHARACTERS = env("MESSAGE_MAX_CHARACTERS")
+PROMPT_MAX_TOKENS = env("PROMPT_MAX_TOKENS")
+RECENT_MESSAGES = env("RECENT_MESSAGES")
+RECALL_LIMIT = env("RECALL_LIMIT")
+PLUGINS = env("ELIZA_PLUGINS")

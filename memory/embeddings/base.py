@@ -1,0 +1,24 @@
+"""What turns text into vectors: the contract of the `embedder` service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class EmbeddingError(Exception):
+    """The embedder could not be reached, or answered something that is no vector."""
+
+
+class Embedder(Protocol):
+    """Makes vectors of one model. `name` is kept beside each vector, so that models never mix."""
+
+    name: str
+    dimensions: int
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Embed the texts, in order.
+
+        Shape: len(texts) lists of `dimensions` floats, of unit length.
+        Raises: EmbeddingError.
+        """

@@ -1,0 +1,390 @@
+"""The whole contract between the runtime and a plugin, in plain Python.
+
+A plugin is one module whose last statement is `plugin = Plugin(...)`. Its functions receive a `Context` and
+return values; what they want changed in the database they return as effects, which the pipeline applies in
+the transaction that saves the step. Nothing here knows Django or Celery, so the same file runs in a worker
+and in a sandbox.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+JSONObject = Mapping[str, Any]
+
+
+class Permission(StrEnum):
+    """What a plugin may ask for and an operator may grant."""
+
+    READ_MEMORY = "memory.read"
+    WRITE_MEMORY = "memory.write"
+    READ_GOALS = "goals.read"
+    WRITE_GOALS = "goals.write"
+    SAY = "message.say"
+    SCHEDULE = "task.schedule"
+    CALL_MODEL = "model.call"
+    NETWORK = "network.fetch"
+
+
+# What is known when a turn is worked ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacterView:
+    """The persona as a plugin sees it: elizaOS' fields, lists always lists, secrets left out."""
+
+    name: str
+    username: str = ""
+    system: str = ""
+    bio: tuple[str, ...] = ()
+    lore: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    adjectives: tuple[str, ...] = ()
+    style: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    message_examples: tuple[tuple[Mapping[str, str], ...], ...] = ()
+    post_examples: tuple[str, ...] = ()
+    templates: Mapping[str, str] = field(default_factory=dict)
+    settings: JSONObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentView:
+    """The agent that works the turn."""
+
+    id: UUID
+    name: str
+    character: CharacterView
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonView:
+    """Whom the agent speaks with."""
+
+    id: UUID
+    name: str
+    is_bot: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomView:
+    """Where they speak; `type` is elizaOS' channel type, such as `DM` or `GROUP`."""
+
+    id: UUID
+    platform: str
+    platform_id: str
+    type: str
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A file that came with a message: where it lies and what it is said to be."""
+
+    url: str
+    content_type: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    """One message of the room, in either direction. `person` is None where the agent itself spoke."""
+
+    id: UUID
+    text: str
+    speaker: str
+    person_id: UUID | None
+    said_at: dt.datetime
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def is_from_agent(self) -> bool:
+        """Tell whether the agent said this."""
+        return self.person_id is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecalledMemory:
+    """A memory that recall brought, with the scores that brought it there."""
+
+    id: UUID
+    kind: str
+    text: str
+    said_at: dt.datetime | None
+    score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    source_message_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalView:
+    """A goal with its objectives as (description, is done)."""
+
+    id: UUID
+    name: str
+    status: str
+    objectives: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All that is known when a turn is worked. Frozen: plugins return changes, they don't write."""
+
+    agent: AgentView
+    room: RoomView
+    person: PersonView | None
+    recent_messages: tuple[MessageView, ...] = ()
+    conversation_context: str = ""
+    goals: tuple[GoalView, ...] = ()
+    known: tuple[RecalledMemory, ...] = ()
+    user_context: JSONObject = field(default_factory=dict)
+    plugin_states: Mapping[str, JSONObject] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecurityContext:
+    """Who speaks and what that person may do. It comes from the verified sender, never from text."""
+
+    person_id: UUID | None
+    platform: str
+    platform_verified: bool
+    permissions: frozenset[str] = frozenset()
+    rate_limit_bucket: str = ""
+    request_count: int = 0
+
+
+class Services(Protocol):
+    """How a plugin reaches a service by name."""
+
+    def get_service(self, name: str) -> Any:
+        """Return the service registered as `name`.
+
+        Raises: UnknownService where nothing has that name.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What each plugin function receives."""
+
+    turn_id: UUID
+    now: dt.datetime
+    message: MessageView
+    state: State
+    security: SecurityContext
+    services: Services
+    arguments: JSONObject = field(default_factory=dict)
+    previous_results: tuple[ActionResult, ...] = ()
+    settings: JSONObject = field(default_factory=dict)
+
+
+# What a plugin wants changed -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Say:
+    """Say this in the turn's room, as a message of its own."""
+
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remember:
+    """Keep this as a memory; `about_person` scopes it to the turn's person."""
+
+    text: str
+    kind: Literal["fact", "episode", "document"] = "fact"
+    importance: float = 0.5
+    about_person: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetGoal:
+    """Create the goal of this name for the agent, or change its status and objectives."""
+
+    name: str
+    status: Literal["active", "completed", "failed", "cancelled"] = "active"
+    objectives: tuple[str, ...] = ()
+    completed_objectives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relate:
+    """Note a relationship between the agent's person and another person."""
+
+    other_person_id: UUID
+    relationship_type: str
+    strength_change: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPluginState:
+    """Replace the plugin's own state for the turn's room or person."""
+
+    state: JSONObject
+    scope: Literal["agent", "room", "person"] = "person"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Run the plugin's task `task` at `at`, with `arguments`, in this room."""
+
+    task: str
+    at: dt.datetime
+    arguments: JSONObject = field(default_factory=dict)
+
+
+Effect = Say | Remember | SetGoal | Relate | SetPluginState | Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionResult:
+    """What an action did. Silence is a result: an action may succeed and say nothing."""
+
+    success: bool = True
+    text: str = ""
+    values: JSONObject = field(default_factory=dict)
+    effects: tuple[Effect, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """What an evaluator learnt from a finished turn."""
+
+    note: str = ""
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provided:
+    """What a provider adds to the prompt (`text`) and to the values that templates may name."""
+
+    text: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+# Components ----------------------------------------------------------------------------------------------
+
+
+def _always(_context: Context) -> bool:
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """Something that the agent can do.
+
+    `validate` decides whether it is offered, and is asked again just before `execute` runs. `parameters` is
+    the JSON schema of the arguments. An action that works outward and may safely be repeated says
+    `idempotent`; one that needs a person's word says `dangerous`.
+    Unit: `time_limit_seconds` in seconds.
+    """
+
+    name: str
+    description: str
+    execute: Callable[[Context], ActionResult]
+    validate: Callable[[Context], bool] = _always
+    similes: tuple[str, ...] = ()
+    examples: tuple[tuple[str, ...], ...] = ()
+    parameters: JSONObject = field(default_factory=dict)
+    works_outward: bool = False
+    idempotent: bool = False
+    dangerous: bool = False
+    time_limit_seconds: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """Something that tells what is known. Lower `position` stands earlier in the prompt.
+
+    A `dynamic` provider is asked only when an action or the model names it. A `cheap` one neither waits nor
+    computes for long, and is called in line instead of on a thread with a time limit.
+    Unit: `time_limit_seconds` in seconds.
+    """
+
+    name: str
+    get: Callable[[Context], Provided | str]
+    description: str = ""
+    position: int = 0
+    dynamic: bool = False
+    cheap: bool = False
+    time_limit_seconds: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Something that learns from a finished turn; it runs after the reply, never in its way.
+
+    Unit: `time_limit_seconds` in seconds.
+    """
+
+    name: str
+    evaluate: Callable[[Context], EvaluationResult]
+    description: str = ""
+    validate: Callable[[Context], bool] = _always
+    always_run: bool = False
+    time_limit_seconds: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContext:
+    """What a scheduled task receives."""
+
+    run_id: UUID
+    agent: AgentView
+    slot: dt.datetime
+    services: Services
+    arguments: JSONObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Work by the clock: a cron expression, an interval in seconds, or once.
+
+    Unit: `schedule` is a cron expression in UTC, or `every <seconds>`, or `once`.
+    """
+
+    name: str
+    schedule: str
+    execute: Callable[[TaskContext], Sequence[Effect] | None]
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Something long-lived that others reach by name. `start` builds it on first use; `stop` ends it."""
+
+    name: str
+    start: Callable[[], Any]
+    stop: Callable[[Any], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventHandler:
+    """A function that is called, at least once, for each durable event of this name."""
+
+    event: str
+    handle: Callable[[JSONObject], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A plugin: its name, what it brings, and the permissions that it needs."""
+
+    name: str
+    description: str
+    version: str = "1"
+    actions: tuple[Action, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    evaluators: tuple[Evaluator, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    services: tuple[Service, ...] = ()
+    events: tuple[EventHandler, ...] = ()
+    permissions: frozenset[str] = frozenset()
+    initialise: Callable[[Services], None] | None = None

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class PluginsConfig(AppConfig):
+    """Registers the app."""
+
+    name = "plugins"
