@@ -74,7 +74,7 @@ class Receipt:
 class Outgoing:
     """One message on its way to a network. `nonce` is stable over attempts, for networks that take a key."""
 
-    delivery_id: UUID
+    delivery_id: int
     message_id: UUID
     room_id: UUID
     room_external_id: str

@@ -118,6 +118,14 @@ def put_event(
     _write(room_stream_key(room_id), entry)
 
 
+def forget_room(room_id: UUID) -> None:
+    """Forget all that happened in a room."""
+    try:
+        client().delete(room_stream_key(room_id))
+    except redis.RedisError as error:
+        log.warning("stream_not_forgotten", room=str(room_id), error=str(error))
+
+
 def _write(key: str, entry: Mapping[str, str]) -> None:
     try:
         with client().pipeline(transaction=False) as pipe:

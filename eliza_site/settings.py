@@ -5,6 +5,7 @@ writes for the commands that run beside its fleet, else from the default in the 
 """
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import environ
 
@@ -28,6 +29,7 @@ env = environ.Env(
     DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
     REDIS_URL=(str, ""),
     CELERY_BROKER_URL=(str, ""),
+    WEB_THREADS=(int, 12),
     WORKER_PROCESSES=(int, 2),
     WORKER_THREADS=(int, 112),
     LOG_LEVEL=(str, "info"),
@@ -39,13 +41,15 @@ env = environ.Env(
     MODEL_TIMEOUT_SECONDS=(float, 90.0),
     MODEL_CONNECT_TIMEOUT_SECONDS=(float, 5.0),
     MODEL_MAX_TOKENS=(int, 512),
+    MODEL_CONCURRENCY=(int, 256),
     LOCAL_MODEL_BASE_URL=(str, ""),
     EMBEDDING_BASE_URL=(str, ""),
+    EMBEDDING_API_KEY=(str, ""),
     EMBEDDING_MODEL=(str, ""),
     EMBEDDING_DIMENSIONS=(int, 0),
-    LANE_LEASE_SECONDS=(float, 30.0),
+    LANE_LEASE_SECONDS=(float, 20.0),
     DISPATCH_PERIOD_SECONDS=(float, 5.0),
-    TURN_MAX_ATTEMPTS=(int, 5),
+    TURN_MAX_ATTEMPTS=(int, 3),
     TURN_MAX_CRASHES=(int, 3),
     DELIVERY_MAX_ATTEMPTS=(int, 5),
     DELIVERY_EXPIRES_AFTER_SECONDS=(int, 3600),
@@ -58,6 +62,8 @@ env = environ.Env(
 )
 environ.Env.read_env(BASE_DIR / ".env")
 RUN_DIR = Path(env("RUN_DIR"))
+# What was set before fleet.env speaks: the embedded servers stand in for what is missing here.
+GIVEN = frozenset(name for name, value in env.ENVIRON.items() if value)
 environ.Env.read_env(RUN_DIR / "fleet.env")
 
 # Django -----------------------------------------------------------------------------------------------------
@@ -87,6 +93,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "ninja",
     "eliza_site",
     "plugins",
     "memory",
@@ -120,6 +127,8 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.db_url_config(env("DATABASE_URL") or "postgres://localhost/eliza")}
+# A unix socket's folder stands percent-encoded in the host's place, as libpq has it.
+DATABASES["default"]["HOST"] = unquote(DATABASES["default"].get("HOST", ""))
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
@@ -149,6 +158,16 @@ STORAGES = {
 }
 LOGIN_URL = "admin:login"
 
+UNFOLD = {
+    "SITE_TITLE": "Eliza",
+    "SITE_HEADER": "Eliza",
+    "SITE_SUBHEADER": "Characters at work",
+    "SITE_SYMBOL": "psychology",
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["eliza_site.admin_menu.stylesheet"],
+    "SIDEBAR": {"navigation": "eliza_site.admin_menu.navigation"},
+}
+
 BEHIND_TLS_PROXY = env("BEHIND_TLS_PROXY")
 if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -166,6 +185,11 @@ LOG_FORMAT = env("LOG_FORMAT")
 # Celery -----------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env("CELERY_BROKER_URL") or REDIS_URL
+if CELERY_BROKER_URL.startswith("unix://"):
+    # Celery's words for a unix socket differ from redis-py's.
+    CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace(
+        "?db=", "?virtual_host="
+    )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -206,12 +230,15 @@ MODEL_LARGE = env("MODEL_LARGE")
 MODEL_TIMEOUT_SECONDS = env("MODEL_TIMEOUT_SECONDS")
 MODEL_CONNECT_TIMEOUT_SECONDS = env("MODEL_CONNECT_TIMEOUT_SECONDS")
 MODEL_MAX_TOKENS = env("MODEL_MAX_TOKENS")
+MODEL_CONCURRENCY = env("MODEL_CONCURRENCY")
 EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL")
+EMBEDDING_API_KEY = env("EMBEDDING_API_KEY")
 EMBEDDING_MODEL = env("EMBEDDING_MODEL")
 EMBEDDING_DIMENSIONS = env("EMBEDDING_DIMENSIONS")
 
 # The fleet --------------------------------------------------------------------------------------------------
 
+WEB_THREADS = env("WEB_THREADS")
 WORKER_PROCESSES = env("WORKER_PROCESSES")
 WORKER_THREADS = env("WORKER_THREADS")
 FLOWER_PORT = env("FLOWER_PORT")

@@ -1,7 +1,15 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class MemoryConfig(AppConfig):
-    """Registers the app."""
+    """Registers the app, its task and checks, and its step after a migration."""
 
     name = "memory"
+
+    def ready(self) -> None:
+        """Make the task and the checks known, and have the vectors' index made when tables are migrated."""
+        from memory import checks, tasks  # noqa: F401
+        from memory.dimensions import ensure_vector_index
+
+        post_migrate.connect(ensure_vector_index, sender=self)

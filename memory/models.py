@@ -5,6 +5,8 @@ from django.db import models
 from pgvector.django import VectorField
 from uuid_utils.compat import uuid7
 
+from memory.querysets import GoalQuerySet, MemoryQuerySet
+
 UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
 
@@ -54,12 +56,12 @@ class Memory(models.Model):
     said_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = MemoryQuerySet.as_manager()
+
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "memories"
-        constraints = [
-            models.UniqueConstraint(fields=["agent", "source_key"], name="one_memory_a_source")
-        ]
+        constraints = [models.UniqueConstraint(fields=["agent", "source_key"], name="one_memory_a_source")]
         indexes = [
             models.Index(fields=["agent", "room", "-said_at"], name="memory_recent_of_room"),
             models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
@@ -77,9 +79,7 @@ class Relationship(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="relationships")
-    user_a = models.ForeignKey(
-        "agents.Person", on_delete=models.CASCADE, related_name="relationships_from"
-    )
+    user_a = models.ForeignKey("agents.Person", on_delete=models.CASCADE, related_name="relationships_from")
     user_b = models.ForeignKey("agents.Person", on_delete=models.CASCADE, related_name="relationships_to")
     relationship_type = models.CharField(max_length=50)
     strength = models.FloatField(default=0.1, validators=UNIT_INTERVAL)
@@ -127,6 +127,8 @@ class Goal(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
     completed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GoalQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]

@@ -116,6 +116,7 @@ class RecalledMemory:
     text: str
     said_at: dt.datetime | None
     score: float
+    speaker: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     source_message_ids: tuple[UUID, ...] = ()
 

@@ -30,9 +30,7 @@ class PluginState(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     plugin = models.CharField(max_length=100)
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="plugin_states")
-    room = models.ForeignKey(
-        "agents.Room", null=True, on_delete=models.CASCADE, related_name="plugin_states"
-    )
+    room = models.ForeignKey("agents.Room", null=True, on_delete=models.CASCADE, related_name="plugin_states")
     person = models.ForeignKey(
         "agents.Person", null=True, on_delete=models.CASCADE, related_name="plugin_states"
     )
@@ -72,11 +70,7 @@ class ScheduledTask(models.Model):
 
     class Meta:
         ordering = ["next_run_at"]
-        indexes = [
-            models.Index(
-                fields=["next_run_at"], name="task_due", condition=models.Q(is_enabled=True)
-            )
-        ]
+        indexes = [models.Index(fields=["next_run_at"], name="task_due", condition=models.Q(is_enabled=True))]
 
     def __str__(self) -> str:
         return f"{self.plugin}.{self.task}"

@@ -13,11 +13,6 @@ class Agent(models.Model):
         PAUSED = "paused"
         STOPPED = "stopped"
 
-    class DoubleTexting(models.TextChoices):
-        QUEUE = "queue", "queue: each message is a turn of its own"
-        COLLECT = "collect", "collect: what waits becomes one turn"
-        INTERRUPT = "interrupt", "interrupt: a newer message ends the running turn"
-
     class LaneScope(models.TextChoices):
         PERSON = "person", "one order a person"
         PERSON_IN_ROOM = "person_in_room", "one order a person and room"
@@ -32,9 +27,6 @@ class Agent(models.Model):
     name = models.CharField(max_length=100)
     slug = models.SlugField(max_length=100, unique=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
-    double_texting = models.CharField(
-        max_length=10, choices=DoubleTexting, default=DoubleTexting.QUEUE
-    )
     lane_scope = models.CharField(max_length=20, choices=LaneScope, default=LaneScope.PERSON)
     on_uncertain = models.CharField(max_length=10, choices=OnUncertain, default=OnUncertain.DROP)
     model_small = models.CharField(max_length=200, blank=True, help_text="Empty: MODEL_SMALL.")

@@ -1,13 +1,12 @@
 """Deliveries: the sending of one outbound message."""
 
 from django.db import models
-from uuid_utils.compat import uuid7
 
 
 class Delivery(models.Model):
     """The sending of one outbound message, in the order of its connection and room.
 
-    Only the first open delivery of a (connection, room) can be claimed, so its lease is the lease of that
+    The key is the database's own counter, so that this order hangs on no worker's clock. Only the first open delivery of a (connection, room) can be claimed, so its lease is the lease of that
     order.
     """
 
@@ -21,7 +20,7 @@ class Delivery(models.Model):
 
     OPEN_STATES = (State.PENDING, State.SENDING)
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.BigAutoField(primary_key=True)
     message = models.OneToOneField("agents.Message", on_delete=models.CASCADE, related_name="delivery")
     connection = models.ForeignKey(
         "transports.Connection", on_delete=models.CASCADE, related_name="deliveries"

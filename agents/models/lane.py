@@ -22,6 +22,7 @@ class Lane(models.Model):
     lease_token = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
     next_run_at = models.DateTimeField()
+    woke_at = models.DateTimeField()
     bucket_started_at = models.DateTimeField()
     bucket_count = models.PositiveIntegerField(default=0)
 

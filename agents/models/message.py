@@ -43,7 +43,7 @@ class Message(models.Model):
             ),
             models.UniqueConstraint(fields=["turn", "position"], name="one_reply_a_turn_position"),
         ]
-        indexes = [models.Index(fields=["room", "agent", "-id"], name="message_recent_of_room")]
+        indexes = [models.Index(fields=["room", "agent", "-received_at"], name="message_recent_of_room")]
 
     def __str__(self) -> str:
         return f"{self.direction} {self.text[:60]}"

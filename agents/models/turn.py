@@ -14,19 +14,12 @@ class Turn(models.Model):
     class State(models.TextChoices):
         WAITING = "waiting"
         RUNNING = "running"
-        PARKED = "parked"
         DONE = "done"
         DEAD = "dead"
-        DISCARDED = "discarded"
-        SUPERSEDED = "superseded"
         STOPPED = "stopped"
-        LIMITED = "limited"
 
     class Cause(models.TextChoices):
         MESSAGE = "message"
-        TASK_RUN = "task_run"
-        EVENT = "event"
-        APPROVAL = "approval"
 
     class Outcome(models.TextChoices):
         NONE = ""
@@ -40,7 +33,7 @@ class Turn(models.Model):
         DONE = "done"
         FAILED = "failed"
 
-    FINAL_STATES = (State.DONE, State.DEAD, State.DISCARDED, State.SUPERSEDED, State.STOPPED, State.LIMITED)
+    OPEN_STATES = (State.WAITING, State.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     lane = models.ForeignKey("agents.Lane", on_delete=models.CASCADE, related_name="turns")

@@ -5,10 +5,17 @@ Called by migrations, `doctor` and system checks.
 
 from __future__ import annotations
 
-from django.db import DatabaseError, connection
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
-from pgvector.django import VectorExtension
+from django.db.models import Field, Func, IntegerField
+from pgvector.django import HalfVectorField, VectorExtension, VectorField
+
+# pgvector's limits of an HNSW index, in numbers a vector.
+VECTOR_INDEX_MAX = 2000
+HALF_VECTOR_INDEX_MAX = 4000
 
 
 class MissingVectorExtension(Exception):
@@ -37,9 +44,20 @@ class CreateVectorExtension(VectorExtension):
             name = schema_editor.connection.settings_dict["NAME"]
             raise MissingVectorExtension(
                 f"The database {name!r} has no `vector` extension and it could not be created: "
-                f"{str(error).splitlines()[0]}. Install pgvector (https://github.com/pgvector/pgvector) on the "
-                f"server, and as a superuser run: CREATE EXTENSION vector; in {name!r}."
+                f"{str(error).splitlines()[0]}. Install pgvector (https://github.com/pgvector/pgvector) on "
+                f"the server, and as a superuser run: CREATE EXTENSION vector; in {name!r}."
             ) from error
+
+
+class VectorDimensions(Func):
+    """The size of a vector, as pgvector's `vector_dims`."""
+
+    function = "vector_dims"
+    output_field = IntegerField()
+
+
+class VectorTooLarge(ValueError):
+    """A vector has more numbers than pgvector can index."""
 
 
 def vector_index_name(dimensions: int) -> str:
@@ -47,15 +65,46 @@ def vector_index_name(dimensions: int) -> str:
     return f"memory_embedding_{dimensions}_hnsw"
 
 
+def indexed_field(dimensions: int) -> Field[Any, Any]:
+    """Return the type by which vectors of this size are indexed: half floats where whole ones are too long.
+
+    Raises: VectorTooLarge.
+    """
+    if dimensions <= VECTOR_INDEX_MAX:
+        return VectorField(dimensions=dimensions)
+    if dimensions <= HALF_VECTOR_INDEX_MAX:
+        return HalfVectorField(dimensions=dimensions)
+    raise VectorTooLarge(
+        f"A vector of {dimensions} numbers can't be indexed; {HALF_VECTOR_INDEX_MAX} are the most. Set "
+        "EMBEDDING_DIMENSIONS to fewer, where the model can shorten its vectors, or choose another "
+        "EMBEDDING_MODEL."
+    )
+
+
 def create_vector_index(dimensions: int) -> None:
     """Create the HNSW index for vectors of this size unless it is there.
 
+    Raises: VectorTooLarge.
     Source: Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW, 2018.
     """
     size = int(dimensions)
-    with connection.cursor() as cursor:
+    kind = indexed_field(size).db_type(connection)
+    operators = "halfvec_cosine_ops" if size > VECTOR_INDEX_MAX else "vector_cosine_ops"
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Building over many rows takes longer than a statement of a turn may.
+        cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute(
             f"CREATE INDEX IF NOT EXISTS {vector_index_name(size)} ON memory_memory"
-            f" USING hnsw ((embedding::vector({size})) vector_cosine_ops)"
-            f" WHERE vector_dims(embedding) = {size}"
+            f" USING hnsw ((embedding::{kind}) {operators}) WHERE vector_dims(embedding) = {size}"
         )
+
+
+def has_vector_index(dimensions: int) -> bool:
+    """Tell whether the index for vectors of this size is there and usable."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = to_regclass(%s)",
+            [vector_index_name(dimensions)],
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])

@@ -7,7 +7,8 @@ prepared bytes, so that a benchmark measures the caller and not the stub.
 A model named `fail:<fault>` brings a fault, `echo` answers the last message, `exact:<text>` answers the text;
 `settings.fault` brings the fault for every model. Faults: a status code such as `401` or `429`, or one of
 `hang`, `half`, `garbage`, `types`, `empty`, `huge`, `silence`, `drip`, `error-event`, `no-usage`,
-`no-stream-options`, `dimensions`, `not-finite`, `no-base64`.
+`no-stream-options`, `no-stream`, `modern`, `late-silence`, `quota`, `dimensions`, `not-finite`, `no-base64`,
+`refuses-base64`. `settings.drop_next` closes the connection at the next request.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,7 @@ class Settings:
     answer: str = ANSWER
     fault: str = ""
     retry_after: dict[str, str] = field(default_factory=dict)
+    drop_next: bool = False
 
 
 # What it answers -----------------------------------------------------------------------------------------
@@ -64,7 +67,7 @@ def pieces_of(text: str, count: int) -> list[str]:
     """Cut the text into `count` pieces, fewer where it is too short."""
     count = max(1, min(count, len(text)))
     edges = [len(text) * index // count for index in range(count + 1)]
-    return [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def event(payload: Any) -> bytes:
@@ -93,7 +96,9 @@ def stream_of(model: str, text: str, chunks: int, with_usage: bool) -> tuple[byt
 
 @lru_cache(maxsize=65536)
 def _word_vector(word: str) -> np.ndarray:
-    noise = np.frombuffer(hashlib.shake_128(word.encode("utf-8", "replace")).digest(DIMENSIONS), dtype=np.uint8)
+    noise = np.frombuffer(
+        hashlib.shake_128(word.encode("utf-8", "replace")).digest(DIMENSIONS), dtype=np.uint8
+    )
     return noise.astype(np.float32) - 127.5
 
 
@@ -159,6 +164,8 @@ class Connection(asyncio.Protocol):
 
     def answer(self, head: bytes, body: bytes) -> None:
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        if method == "GET" and not path.endswith(("/ledger", "/v1/models")):
+            return self.transport.write(reply(404, {"error": {"message": "Not here."}}))
         if method == "GET":
             return self.transport.write(reply(200, self.server.describe(path)))
         request = json.loads(body)
@@ -169,8 +176,14 @@ class Connection(asyncio.Protocol):
         settings = self.server.settings
         model = request.get("model", "")
         fault = model.removeprefix("fail:") if model.startswith("fail:") else settings.fault
+        if settings.drop_next:
+            settings.drop_next = False
+            return self.transport.close()
         if fault == "hang":
             return None
+        if fault == "quota":
+            error = {"message": "You exceeded your current quota.", "code": "insufficient_quota"}
+            return self.transport.write(reply(429, {"error": error}))
         if fault.isdigit():
             error = {"error": {"message": f"The stub answers {fault}.", "type": "stub"}}
             return self.later(settings.latency_ms, reply(int(fault), error, settings.retry_after))
@@ -199,6 +212,8 @@ class Connection(asyncio.Protocol):
         if fault == "types":
             return self.transport.write(reply(200, {"data": [{"index": 0, "embedding": "*"}]}))
         packed = request.get("encoding_format") == "base64" and fault != "no-base64"
+        if packed and fault == "refuses-base64":
+            return self.refuse("encoding_format is not supported.")
         data = [
             {
                 "object": "embedding",
@@ -217,27 +232,39 @@ class Connection(asyncio.Protocol):
         settings = self.server.settings
         model, wants_usage = request["model"], "stream_options" in request
         if fault == "no-stream-options" and wants_usage:
-            message = "Unknown parameter: 'stream_options'."
-            return self.transport.write(reply(400, {"error": {"message": message, "type": "stub"}}))
-        if not request.get("stream"):
+            return self.refuse("Unknown parameter: 'stream_options'.")
+        if fault == "modern" and "max_tokens" in request:
+            return self.refuse("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        if fault == "modern" and "temperature" in request:
+            return self.refuse("Unsupported value: 'temperature'. Only the default (1) value is supported.")
+        if not request.get("stream") or fault == "no-stream":
             choice = {"index": 0, "finish_reason": "stop"}
             choice["message"] = {"role": "assistant", "content": self.text_for(request)}
             return self.later(settings.latency_ms, reply(200, {"model": model, "choices": [choice]}))
         if fault == "huge":
-            return self.transport.write(STREAM_HEAD + event({"choices": [{"delta": {"content": "x" * 999_999}}]}) * 12)
+            return self.transport.write(
+                STREAM_HEAD + event({"choices": [{"delta": {"content": "x" * 999_999}}]}) * 12
+            )
         if fault in STREAM_FAULTS:
             return self.transport.write(STREAM_HEAD + b"".join(STREAM_FAULTS[fault]))
-        events = stream_of(model, self.text_for(request), settings.chunks, wants_usage and fault != "no-usage")
+        events = stream_of(
+            model, self.text_for(request), settings.chunks, wants_usage and fault != "no-usage"
+        )
         if fault == "half":
             self.transport.write(STREAM_HEAD + b"".join(events[:3]))
             return self.transport.close()
         if fault == "silence":
             return self.transport.write(STREAM_HEAD + b"".join(events[:3]))
+        if fault == "late-silence":
+            return self.later(settings.latency_ms, STREAM_HEAD + b"".join(events[:3]))
         if fault == "drip":
             return self.send_slowly(events[:1] * 1000, 20)
         if settings.gap_ms:
             return self.send_slowly(events, settings.gap_ms)
         return self.later(settings.latency_ms, STREAM_HEAD + b"".join(events))
+
+    def refuse(self, message: str) -> None:
+        self.transport.write(reply(400, {"error": {"message": message, "type": "stub"}}))
 
     def send_slowly(self, events: tuple[bytes, ...], gap_ms: float) -> None:
         start = self.server.settings.latency_ms
@@ -292,7 +319,9 @@ class OpenAIServer:
         """Listen until `stop` is called."""
         self.loop = asyncio.get_running_loop()
         self.stopped = asyncio.Event()
-        listener = await self.loop.create_server(lambda: Connection(self), "127.0.0.1", self.port, backlog=1024)
+        listener = await self.loop.create_server(
+            lambda: Connection(self), "127.0.0.1", self.port, backlog=1024
+        )
         self.port = listener.sockets[0].getsockname()[1]
         on_ready()
         await self.stopped.wait()

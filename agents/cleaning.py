@@ -1,0 +1,35 @@
+"""Makes text and JSON from outside storable: no NUL, no lone surrogates, no control characters.
+
+Called by `agents.inbox` for all that comes in, and for what models answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufdd0-\ufdef\ufffe\uffff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean_text(text: str) -> str:
+    """Return the text without control characters, with line ends as \\n and lone surrogates replaced."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = SURROGATES.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return UNPRINTABLE.sub("", text)
+
+
+def clean_json(value: Any, *, depth: int = 0) -> Any:
+    """Return JSON of the same shape with all its text cleaned; what lies deeper than 32 levels is dropped."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        if depth > 32:
+            return {}
+        return {clean_text(str(key)): clean_json(item, depth=depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [] if depth > 32 else [clean_json(item, depth=depth + 1) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,108 @@
+"""The dispatcher: finds what is due and nobody works, and hands it out. No leader, any number of them.
+
+A thread in every worker process runs it, and `manage.py dispatch` for those who want it apart. It publishes
+wake-ups; where the broker can't be reached it works what it found itself, through the same functions, so
+that recovery needs neither beat nor the broker.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from functools import cache
+from typing import Any
+
+import structlog
+from celery import current_app
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models.functions import Now
+
+from agents import evaluation, lanes, metrics, outbox
+from agents.wakeups import wake
+from memory.writes import find_unembedded_count
+from plugins.models import Event, ScheduledTask, TaskRun
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+OWN_THREADS = 32
+
+
+def dispatch_once() -> int:
+    """Hand out everything that is due and nobody works; return how many wake-ups that took."""
+    found: list[tuple[str, dict[str, Any]]] = [
+        ("agents.drain_lane", {"lane_id": str(lane_id)})
+        for lane_id in lanes.find_due(limit=BATCH, patience_seconds=settings.DISPATCH_PERIOD_SECONDS)
+    ]
+    found += [
+        ("transports.deliver_message", {"connection_id": str(connection_id), "room_id": str(room_id)})
+        for connection_id, room_id in outbox.find_due(BATCH)
+    ]
+    found += [("agents.evaluate_turn", {"lane_id": str(lane_id)}) for lane_id in evaluation.find_due(BATCH)]
+    if find_unembedded_count():
+        found.append(("memory.embed_memories", {}))
+    if _is_a_task_due():
+        found.append(("plugins.run_due_tasks", {}))
+    if Event.objects.filter(handled_at__isnull=True).exists():
+        found.append(("plugins.handle_events", {}))
+    for name, arguments in found:
+        hand_out(name, arguments)
+    return len(found)
+
+
+def hand_out(name: str, arguments: dict[str, Any]) -> None:
+    """Wake a worker by this task, or do it here where the broker is away."""
+    if not wake(name, **arguments):
+        _executor().submit(_work, name, arguments)
+
+
+def run(stop: threading.Event) -> None:
+    """Dispatch every DISPATCH_PERIOD_SECONDS until told to stop; an error costs one round."""
+    while not stop.wait(settings.DISPATCH_PERIOD_SECONDS):
+        try:
+            count = dispatch_once()
+            if count:
+                log.info("dispatched", count=count)
+        except Error as error:
+            log.warning("dispatch_failed", error=str(error))
+        except Exception:  # the door of a thread that must not end
+            log.exception("dispatch_failed")
+            metrics.ERRORS.labels(where="dispatcher").inc()
+        finally:
+            connection.close()
+
+
+_stop = threading.Event()
+
+
+def start(**_signal: object) -> None:
+    """Start this process' dispatcher; Celery calls it when a worker is ready."""
+    _stop.clear()
+    threading.Thread(target=run, args=(_stop,), name="dispatcher", daemon=True).start()
+
+
+def stop(**_signal: object) -> None:
+    """Stop this process' dispatcher; Celery calls it when a worker shuts down."""
+    _stop.set()
+
+
+def _is_a_task_due() -> bool:
+    return (
+        ScheduledTask.objects.filter(is_enabled=True, next_run_at__lte=Now()).exists()
+        or TaskRun.objects.filter(state=TaskRun.State.RUNNING, lease_until__lt=Now()).exists()
+    )
+
+
+@cache
+def _executor() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(max_workers=OWN_THREADS, thread_name_prefix="dispatched")
+
+
+def _work(name: str, arguments: dict[str, Any]) -> None:
+    try:
+        current_app.tasks[name](**arguments)
+    except Exception:  # the door of a thread: what failed is found again by the next round
+        log.exception("dispatched_work_failed", task=name)
+    finally:
+        connection.close()

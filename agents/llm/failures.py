@@ -1,0 +1,116 @@
+"""What went wrong with a server of models, in one language: foreign errors in, `ModelError` out.
+
+`agents.llm.openai` and `agents.llm.openai_embeddings` translate every error of theirs here.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+
+import httpx2
+import openai
+
+from agents.llm.base import ModelError, ModelFailure
+
+# All that the client and its connections raise.
+CLIENT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL)
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+MAX_SERVER_WORDS = 300
+
+
+def translate(error: Exception, *, base_url: str, model: str) -> ModelError:
+    """Make the `ModelError` of any error that the client or its connection raises."""
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error, base_url=base_url, model=model)
+    cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__
+    if isinstance(error, httpx2.InvalidURL) or isinstance(cause, httpx2.UnsupportedProtocol):
+        return ModelError(
+            f"{base_url} is no address of a server ({cause or error}): write OPENAI_BASE_URL, EMBEDDING_BASE_URL "
+            "or LOCAL_MODEL_BASE_URL like http://127.0.0.1:11434/v1.",
+            failure=ModelFailure.REFUSED,
+            permanent=True,
+        )
+    if isinstance(cause, httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.PoolTimeout):
+        reason = str(cause) or "no connection in time"
+        return ModelError(
+            f"{base_url} cannot be reached ({reason}). Is the server running, and is its address right "
+            "(OPENAI_BASE_URL, EMBEDDING_BASE_URL or LOCAL_MODEL_BASE_URL)?",
+            failure=ModelFailure.UNREACHABLE,
+        )
+    if isinstance(cause, httpx2.TimeoutException):
+        return ModelError(
+            f"{base_url} did not answer for {model} within its time (MODEL_TIMEOUT_SECONDS).",
+            failure=ModelFailure.TIMEOUT,
+        )
+    if isinstance(cause, httpx2.DecodingError):
+        return ModelError(f"{base_url} sent what cannot be decoded: {cause}", failure=ModelFailure.GARBAGE)
+    return ModelError(
+        f"{base_url} ended the connection without an answer ({cause or error}).",
+        failure=ModelFailure.UNREACHABLE,
+    )
+
+
+def _of_status(error: openai.APIStatusError, *, base_url: str, model: str) -> ModelError:
+    status, words = error.status_code, words_of(error)
+    wait = retry_after_seconds(error.response.headers, now=time.time())
+    said = f"{base_url} answered {status} for {model}: {words}"
+    if status == 429:
+        # Asking again does not fill an empty account.
+        is_broke = error.code == "insufficient_quota"
+        cure = " The account behind OPENAI_API_KEY has no credit left." if is_broke else ""
+        failure = ModelFailure.RATE_LIMITED
+        return ModelError(said + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait)
+    if status == 408:
+        return ModelError(said, failure=ModelFailure.TIMEOUT, retry_after_seconds=wait)
+    if status >= 500 or status in (409, 425):
+        return ModelError(said, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait)
+    cures = {
+        401: " Set OPENAI_API_KEY to a key that this server accepts.",
+        403: " The key in OPENAI_API_KEY may not use this model; set another key or another model.",
+        404: " Set MODEL_SMALL and MODEL_LARGE (EMBEDDING_MODEL for embeddings) to models that this server"
+        " has, and let OPENAI_BASE_URL end where its API begins, often in /v1.",
+    }
+    return ModelError(said + cures.get(status, ""), failure=ModelFailure.REFUSED, permanent=True)
+
+
+def words_of(error: openai.APIStatusError) -> str:
+    """Return the server's own message, cut to what a log line bears."""
+    body = error.body
+    message = body.get("message") if isinstance(body, Mapping) else None
+    if not isinstance(message, str):
+        message = error.response.text or "no explanation"
+    return message.strip()[:MAX_SERVER_WORDS]
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Read how long the server asks to wait, from `retry-after-ms` or `retry-after`.
+
+    Unit: `now` in seconds since the epoch.
+    Source: RFC 9110, 10.2.3 (seconds or an HTTP date).
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None:
+        return _bounded(seconds)
+    try:
+        return _bounded(email.utils.parsedate_to_datetime(value).timestamp() - now) if value else None
+    except ValueError:
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value else None
+    except ValueError:
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

@@ -1,0 +1,64 @@
+"""`load_character FILE…`: reads elizaOS character files and puts each character to work."""
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agents.characters import CharacterConflictError, CharacterFiles, read_character_files, save_characters
+from agents.fields import EncryptionKeyError
+
+
+class Command(BaseCommand):
+    help = "Load elizaOS character files; every fault is named with its place, and then nothing is saved."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("files", nargs="+", metavar="FILE", help="a file, a directory of *.json, or -")
+        parser.add_argument("--dry-run", action="store_true", help="check the files and save nothing")
+        parser.add_argument("--json", action="store_true", help="report as JSON")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        read = read_character_files(options["files"])
+        try:
+            outcomes = _report(read) if read.faults or options["dry_run"] else _save(read)
+        except (CharacterConflictError, EncryptionKeyError) as error:
+            raise CommandError(str(error)) from None
+        if options["json"]:
+            faults = [{"file": file, **vars(fault)} for file, fault in read.faults]
+            self.stdout.write(json.dumps({"characters": outcomes, "faults": faults}, indent=2))
+        else:
+            self._tell(outcomes, read)
+        if read.faults:
+            sys.exit(1)
+
+    def _tell(self, outcomes: list[dict[str, Any]], read: CharacterFiles) -> None:
+        for outcome in outcomes if not read.faults else ():
+            agent = f", agent {outcome['agent']} is {outcome['status']}" if "agent" in outcome else ""
+            version = f" (version {outcome['version']}{agent})" if "version" in outcome else ""
+            self.stdout.write(f"{outcome['name']}: {outcome['outcome']}{version}")
+        for file, fault in read.faults:
+            self.stderr.write(f"{file}: {fault}")
+        if read.faults:
+            count = len(read.faults)
+            self.stderr.write(f"{count} fault{'s' if count > 1 else ''}; nothing was saved")
+
+
+def _report(read: CharacterFiles) -> list[dict[str, Any]]:
+    return [
+        {"name": document.name, "file": document.source, "outcome": "checked"} for document in read.documents
+    ]
+
+
+def _save(read: CharacterFiles) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": saved.character.name,
+            "file": document.source,
+            "outcome": saved.outcome,
+            "version": saved.character.version,
+            "agent": saved.agent.slug,
+            "status": str(saved.agent.status),
+        }
+        for document, saved in zip(read.documents, save_characters(read.documents), strict=True)
+    ]

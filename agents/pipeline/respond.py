@@ -1,0 +1,71 @@
+"""The fourth step: whether to answer at all. Silence is a result.
+
+In a room of two the agent always answers; elsewhere when it is addressed, and otherwise as a small model
+judges, unless the agent's setting `groupReplies` is `mentioned`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from agents.asking import ask_model
+from agents.llm.base import ModelClass
+from agents.models import Participant
+from agents.prompts import decision_prompt
+from agents.scene import Scene
+from agents.trace import Trace
+
+DECISION_TOKENS = 8
+
+
+def should_respond(scene: Scene, trace: Trace) -> bool:
+    """Decide whether the agent answers this message.
+
+    Raises: ModelError where a model had to judge and could not be asked.
+    """
+    with trace.step("respond") as step:
+        earlier = trace.find_finished("respond")
+        if earlier is not None:
+            step.output = earlier.output
+            return bool(earlier.output.get("respond"))
+        answer, reason = _by_rule(scene)
+        if answer is None:
+            answer, reason = _by_model(scene, trace)
+        step.output = {"respond": answer, "reason": reason}
+        return answer
+
+
+def _by_rule(scene: Scene) -> tuple[bool | None, str]:
+    turn = scene.turn
+    is_named = _names(scene.agent.view.name, scene.message.text)
+    if turn.participant_state == Participant.State.MUTED and not is_named:
+        return False, "muted here"
+    if scene.is_private:
+        return True, "a private room"
+    if turn.message_is_addressed:
+        return True, "addressed"
+    if is_named:
+        return True, "named"
+    if turn.person_is_bot:
+        return False, "a bot that did not address the agent"
+    if scene.agent.settings.get("groupReplies") == "mentioned":
+        return False, "not addressed, and answers only where it is"
+    return None, ""
+
+
+def _by_model(scene: Scene, trace: Trace) -> tuple[bool, str]:
+    completion = ask_model(
+        scene,
+        trace,
+        decision_prompt(scene),
+        purpose="respond",
+        model_class=ModelClass.SMALL,
+        max_tokens=DECISION_TOKENS,
+    )
+    trace.note_parse_path("word")
+    answer = re.search(r"\bRESPOND\b", completion.text.upper()) is not None
+    return answer, f"the model said {completion.text.strip()[:40]!r}"
+
+
+def _names(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w)@?{re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,0 +1,38 @@
+"""What plugins keep: read for a turn, written with the step that changed it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Q
+
+from plugins.api import JSONObject, SetPluginState
+from plugins.models import PluginState
+
+
+def plugin_states_for(agent_id: UUID, room_id: UUID, person_id: UUID | None) -> dict[str, JSONObject]:
+    """Return each plugin's state for the turn, the agent's own first, then the room's, then the person's.
+
+    Another person's state and another room's are never read.
+    """
+    in_scope = Q(room__isnull=True, person__isnull=True) | Q(room_id=room_id, person__isnull=True)
+    if person_id is not None:
+        in_scope |= Q(room__isnull=True, person_id=person_id)
+    rows = PluginState.objects.filter(in_scope, agent_id=agent_id)
+    merged: dict[str, JSONObject] = {}
+    for row in sorted(rows, key=lambda row: (row.room_id is not None) + 2 * (row.person_id is not None)):
+        merged[row.plugin] = {**merged.get(row.plugin, {}), **row.state}
+    return merged
+
+
+def keep_plugin_state(
+    plugin: str, effect: SetPluginState, *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
+) -> None:
+    """Replace the plugin's state of the effect's scope."""
+    PluginState.objects.update_or_create(
+        agent_id=agent_id,
+        plugin=plugin,
+        room_id=room_id if effect.scope == "room" else None,
+        person_id=person_id if effect.scope == "person" else None,
+        defaults={"state": dict(effect.state)},
+    )

@@ -1,0 +1,210 @@
+"""The trace of a turn: a row for each step and each request to a model, written with the next commit.
+
+The pipeline's steps record into it; `save` writes what is new, in two statements at most. Steps that an
+earlier attempt finished are found here and are not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from agents import metrics
+from agents.cleaning import clean_json, clean_text
+from agents.llm.base import Completion, CompletionRequest
+from agents.models import Step
+
+
+@dataclass(kw_only=True)
+class StepRecord:
+    """One step while it is done; what it sets here stands in its row."""
+
+    position: int
+    name: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+    state: str = Step.State.DONE
+    milliseconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(kw_only=True)
+class ModelCallRecord:
+    """One request to a model, with what came of it."""
+
+    purpose: str
+    request: CompletionRequest
+    provider: str
+    completion: Completion | None
+    milliseconds: float
+    error: str
+    parse_path: str = ""
+
+
+class Trace:
+    """Records what a turn does. `finished` are the steps of earlier attempts, by name."""
+
+    def __init__(self, turn_id: UUID, *, finished: Mapping[str, StepRecord] | None = None) -> None:
+        self._turn_id = turn_id
+        self.finished = dict(finished or {})
+        self._positions = {name: step.position for name, step in self.finished.items()}
+        self._unsaved: dict[int, StepRecord] = {}
+        self._unsaved_calls: list[ModelCallRecord] = []
+
+    @contextmanager
+    def step(self, name: str, **input_: Any) -> Iterator[StepRecord]:
+        """Record the block as a step; an error that leaves it is recorded and goes on."""
+        record = StepRecord(position=self._place_of(name), name=name, input=input_)
+        started = time.perf_counter()
+        try:
+            yield record
+        except Exception as error:
+            record.state = Step.State.FAILED
+            record.error = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record.milliseconds = (time.perf_counter() - started) * 1000
+            self._unsaved[record.position] = record
+            metrics.STEP.labels(step=name.split(":")[0]).observe(record.milliseconds / 1000)
+
+    def find_finished(self, name: str) -> StepRecord | None:
+        """Return the step of this name that an earlier attempt finished, or None."""
+        record = self.finished.get(name)
+        return record if record is not None and record.state == Step.State.DONE else None
+
+    def model_call(
+        self,
+        purpose: str,
+        request: CompletionRequest,
+        *,
+        provider: str,
+        completion: Completion | None = None,
+        milliseconds: float,
+        error: str = "",
+    ) -> None:
+        """Record one request to a model."""
+        self._unsaved_calls.append(
+            ModelCallRecord(
+                purpose=purpose,
+                request=request,
+                provider=provider,
+                completion=completion,
+                milliseconds=milliseconds,
+                error=error,
+            )
+        )
+
+    def note_parse_path(self, parse_path: str) -> None:
+        """Note how the last answer was read."""
+        if self._unsaved_calls:
+            self._unsaved_calls[-1].parse_path = parse_path
+
+    def save(self, *, also: StepRecord | None = None) -> None:
+        """Write what is new, in the caller's transaction; `also` a step that is still being done."""
+        steps, self._unsaved = list(self._unsaved.values()), {}
+        if also is not None:
+            steps.append(also)
+        calls, self._unsaved_calls = self._unsaved_calls, []
+        if steps:
+            _insert_steps(self._turn_id, steps)
+        if calls:
+            _insert_model_calls(self._turn_id, calls)
+
+    def _place_of(self, name: str) -> int:
+        return self._positions.setdefault(name, max(self._positions.values(), default=-1) + 1)
+
+
+def open_trace(turn_id: UUID, *, is_second_attempt: bool) -> Trace:
+    """Open the turn's trace, with the steps of earlier attempts where there were any."""
+    if not is_second_attempt:
+        return Trace(turn_id)
+    rows = Step.objects.filter(turn_id=turn_id)
+    finished = {
+        row.name: StepRecord(
+            position=row.position,
+            name=row.name,
+            input=row.input,
+            output=row.output,
+            state=row.state,
+            milliseconds=row.milliseconds,
+            error=row.error,
+        )
+        for row in rows
+    }
+    return Trace(turn_id, finished=finished)
+
+
+INSERT_STEPS = """
+INSERT INTO agents_step (turn_id, position, name, state, input, output, milliseconds, error, created_at)
+SELECT %s, *, clock_timestamp()
+FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::jsonb[], %s::jsonb[], %s::float[], %s::text[])
+ON CONFLICT (turn_id, position) DO UPDATE
+SET state = excluded.state, input = excluded.input, output = excluded.output,
+    milliseconds = excluded.milliseconds, error = excluded.error, created_at = excluded.created_at
+"""
+
+INSERT_MODEL_CALLS = """
+INSERT INTO agents_modelcall (turn_id, position, purpose, provider, model, prompt, answer, parse_path,
+                              finish_reason, input_tokens, output_tokens, milliseconds,
+                              first_token_milliseconds, error, created_at)
+SELECT %s, coalesce((SELECT max(position) + 1 FROM agents_modelcall WHERE turn_id = %s), 0) + place,
+       purpose, provider, model, prompt, answer, parse_path, finish_reason, input_tokens, output_tokens,
+       milliseconds, first_token_milliseconds, error, clock_timestamp()
+FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::text[], %s::text[],
+            %s::text[], %s::int[], %s::int[], %s::float[], %s::float[], %s::text[])
+     AS call (place, purpose, provider, model, prompt, answer, parse_path, finish_reason, input_tokens,
+              output_tokens, milliseconds, first_token_milliseconds, error)
+"""
+
+
+def _insert_steps(turn_id: UUID, steps: list[StepRecord]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            INSERT_STEPS,
+            [
+                turn_id,
+                [step.position for step in steps],
+                [step.name for step in steps],
+                [str(step.state) for step in steps],
+                [_json(step.input) for step in steps],
+                [_json(step.output) for step in steps],
+                [step.milliseconds for step in steps],
+                [clean_text(step.error) for step in steps],
+            ],
+        )
+
+
+def _insert_model_calls(turn_id: UUID, calls: list[ModelCallRecord]) -> None:
+    done = [call.completion for call in calls]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            INSERT_MODEL_CALLS,
+            [
+                turn_id,
+                turn_id,
+                list(range(len(calls))),
+                [call.purpose for call in calls],
+                [call.provider for call in calls],
+                [answer.model if answer else call.request.model for call, answer in zip(calls, done, strict=True)],
+                [_json([vars(message) for message in call.request.messages]) for call in calls],
+                [clean_text(answer.text) if answer else "" for answer in done],
+                [call.parse_path for call in calls],
+                [answer.finish_reason if answer else "" for answer in done],
+                [answer.usage.input_tokens if answer else None for answer in done],
+                [answer.usage.output_tokens if answer else None for answer in done],
+                [call.milliseconds for call in calls],
+                [answer.first_token_milliseconds if answer else None for answer in done],
+                [clean_text(call.error) for call in calls],
+            ],
+        )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(clean_json(value), default=str)

@@ -1,0 +1,90 @@
+"""The ends of a turn, and the person's word to stop it.
+
+Every verb asks for the lane's token; where it was lost, Fenced is raised and the caller's transaction is
+rolled back. Called by the pipeline, `agents.tasks`, the API and the admin.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from agents.lanes import ClaimedTurn, Fenced, Lease
+from agents.models import Turn
+
+END = """
+UPDATE agents_turn
+SET state = %(state)s, outcome = %(outcome)s, evaluation = %(evaluation)s, error = %(error)s,
+    character_version_id = coalesce(%(version)s, character_version_id), ended_at = clock_timestamp()
+WHERE id = %(turn)s AND state = 'running'
+  AND lane_id = (SELECT id FROM agents_lane WHERE id = %(lane)s AND lease_token = %(token)s FOR UPDATE)
+"""
+"""Ends a turn if its lane is still held by the token, and keeps the lane's row locked until the commit."""
+
+PUT_BACK = """
+UPDATE agents_turn SET state = 'waiting', error_count = error_count + %(errors)s, error = %(error)s
+WHERE id = %(turn)s AND state = 'running'
+  AND lane_id = (SELECT id FROM agents_lane WHERE id = %(lane)s AND lease_token = %(token)s FOR UPDATE)
+"""
+"""Puts a turn back to the head of its lane, if the lane is still held by the token."""
+
+
+def end(
+    turn: ClaimedTurn,
+    *,
+    state: str,
+    outcome: str = Turn.Outcome.NONE,
+    evaluation: str = Turn.Evaluation.NONE,
+    error: str = "",
+    character_version_id: UUID | None = None,
+) -> None:
+    """End the turn, and keep its lane's row locked until the transaction ends.
+
+    Raises: Fenced.
+    """
+    _execute_held(
+        END,
+        turn,
+        state=state,
+        outcome=outcome,
+        evaluation=evaluation,
+        error=error,
+        version=character_version_id,
+    )
+
+
+def put_back(turn: ClaimedTurn, *, error: str, is_counted: bool = True) -> None:
+    """Put the turn back to the head of its lane for another attempt; `is_counted` as an error or not at all.
+
+    Raises: Fenced.
+    """
+    _execute_held(PUT_BACK, turn, error=error, errors=1 if is_counted else 0)
+
+
+def request_stop(turn_id: UUID) -> bool:
+    """Ask the worker to end the turn; False where it has ended already.
+
+    Unit: a running turn ends within about a second.
+    """
+    return bool(
+        Turn.objects.filter(pk=turn_id, state__in=Turn.OPEN_STATES).update(stop_requested_at=Now())
+    )
+
+
+def find_stopped(turn_ids: list[UUID]) -> set[UUID]:
+    """Return which of the turns a person wants stopped."""
+    return set(
+        Turn.objects.filter(pk__in=turn_ids, stop_requested_at__isnull=False).values_list("pk", flat=True)
+    )
+
+
+def _execute_held(statement: str, turn: ClaimedTurn, **parameters: object) -> None:
+    lease: Lease = turn.lease
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement, {"turn": turn.id, "lane": lease.lane_id, "token": lease.token, **parameters}
+        )
+        if cursor.rowcount != 1:
+            raise Fenced(f"Turn {turn.id} is no longer held by token {lease.token}.")

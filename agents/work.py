@@ -1,0 +1,172 @@
+"""Works a lane: claims it, takes its turns one after the other, and says what becomes of a turn that failed.
+
+`agents.drain_lane` and the dispatcher call it.
+"""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from agents import keeper, lanes, metrics, outbox, turns
+from agents.databases import release_connection
+from agents.facts import agent_facts
+from agents.keeper import Watch
+from agents.lanes import ClaimedTurn, Fenced, Lease
+from agents.llm.base import ModelError
+from agents.models import Turn
+from agents.outbox import Reply
+from agents.pipeline import Stopped, take_turn
+from agents.scene import destination_of, message_draft
+from agents.streams import StreamEvent, TurnStream
+from agents.trace import Trace, open_trace
+from agents.wakeups import wake
+from memory.memories import remember
+from memory.writes import wake_embedding
+
+log = structlog.get_logger(__name__)
+
+DRAIN_BUDGET_SECONDS = 120.0
+DRAIN_BUDGET_TURNS = 20
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+def drain_lane(lane_id: UUID) -> int:
+    """Work the lane's turns until none is open, or the budget is used; return how many were ended.
+
+    A lane with more to do after its budget is released and woken again, so that one person can't hold a
+    worker for ever.
+    """
+    claimed = lanes.claim(lane_id)
+    if claimed is None:
+        return 0
+    lease, turn = claimed
+    started, ended = time.monotonic(), 0
+    while True:
+        turn = turn or lanes.take_next(lease)
+        if turn is None:
+            _let_go(lease)
+            return ended
+        if _work(turn):
+            return ended + 1
+        ended += 1
+        turn = None
+        if ended >= DRAIN_BUDGET_TURNS or time.monotonic() - started > DRAIN_BUDGET_SECONDS:
+            lanes.release(lease)
+            wake("agents.drain_lane", lane_id=str(lane_id))
+            return ended
+
+
+def _let_go(lease: Lease) -> None:
+    # Locked first and looked at afterwards: see lanes.RELEASE_IF_EMPTY.
+    with transaction.atomic():
+        if lanes.renew([lease]) and not lanes.release_if_empty(lease):
+            lanes.release(lease)
+
+
+def _work(turn: ClaimedTurn) -> bool:
+    """Work one turn, and tell whether the lane needs nothing more of this worker."""
+    structlog.contextvars.bind_contextvars(turn=str(turn.id), lane=str(turn.lease.lane_id))
+    metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
+    trace = open_trace(turn.id, is_second_attempt=turn.is_second_attempt)
+    stream = TurnStream(
+        room_id=turn.room_id,
+        turn_id=turn.id,
+        message_id=turn.message_id,
+        lease_token=turn.lease.token,
+        is_on=turn.supports_streaming,
+    )
+    try:
+        if turn.crash_count >= settings.TURN_MAX_CRASHES:
+            return _die(turn, trace, stream, f"{turn.crash_count} workers died while they worked it.")
+        if turn.is_second_attempt:
+            stream.put(StreamEvent.RESET, {})
+        with keeper.watch_over(turn) as watch:
+            return _attempt(turn, trace, stream, watch)
+    except Fenced as error:
+        log.warning("turn_fenced", error=str(error))
+        return True
+    finally:
+        structlog.contextvars.unbind_contextvars("turn", "lane")
+
+
+def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:
+    try:
+        is_released = take_turn(turn, trace, stream, watch)
+    except Stopped as stop:
+        if watch.is_lost:
+            raise Fenced(str(stop)) from stop
+        return _stop(turn, trace, stream)
+    except Fenced:
+        raise
+    except ModelError as error:
+        return _fail(turn, trace, stream, error, permanent=error.permanent, wait=error.retry_after_seconds)
+    except Exception as error:  # the door of the pipeline: whatever failed, the turn has it on record
+        release_connection()
+        log.exception("turn_failed")
+        metrics.ERRORS.labels(where="turn").inc()
+        return _fail(turn, trace, stream, error, permanent=False, wait=None)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="done").inc()
+    metrics.MESSAGE_PROCESSING.observe(metrics.seconds_since(turn.received_at))
+    return is_released
+
+
+def _fail(
+    turn: ClaimedTurn,
+    trace: Trace,
+    stream: TurnStream,
+    error: Exception,
+    *,
+    permanent: bool,
+    wait: float | None,
+) -> bool:
+    attempt = turn.error_count + 1
+    reason = f"{type(error).__name__}: {error}"
+    if permanent or attempt >= settings.TURN_MAX_ATTEMPTS:
+        return _die(turn, trace, stream, reason)
+    delay = min(LONGEST_BACKOFF_SECONDS, max(wait or 0.0, float(2**attempt)))
+    with transaction.atomic():
+        turns.put_back(turn, error=reason)
+        trace.save()
+        lanes.release(turn.lease, delay_seconds=delay)
+    log.warning("turn_put_back", error=reason, attempt=attempt, delay_seconds=delay)
+    return True
+
+
+def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bool:
+    """Make the turn a dead letter: the person gets the character's apology once, and the lane goes on."""
+    facts = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
+    with transaction.atomic():
+        turns.end(
+            turn,
+            state=Turn.State.DEAD,
+            outcome=Turn.Outcome.APOLOGISED,
+            error=reason,
+            character_version_id=facts.character_version_id,
+        )
+        outbox.put(destination_of(turn), [Reply(text=facts.apology)])
+        trace.save()
+        remember([message_draft(turn)])
+        is_released = lanes.release_if_empty(turn.lease)
+        transaction.on_commit(wake_embedding)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="dead").inc()
+    stream.put(StreamEvent.ERROR, {"detail": "No answer could be made."})
+    log.error("turn_dead", error=reason)
+    return is_released
+
+
+def _stop(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
+    """End the turn as a person wished; what was said so far is not sent."""
+    with transaction.atomic():
+        turns.end(turn, state=Turn.State.STOPPED)
+        trace.save()
+        remember([message_draft(turn)])
+        is_released = lanes.release_if_empty(turn.lease)
+        transaction.on_commit(wake_embedding)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="stopped").inc()
+    stream.put(StreamEvent.DONE, {"state": "stopped"})
+    return is_released

@@ -1,0 +1,41 @@
+"""Tells whether anything changed since the last start: what was prepared then need not be prepared again."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from eliza_site.embedded.keys import write_private
+from eliza_site.fleet.preparation import Admin
+
+FOLDERS = ("agents", "characters", "eliza_site", "memory", "plugins", "transports")
+STAMPS = (".venv/local.stamp", "Procfile", ".env")
+
+
+def take_fingerprint(folder: Path, *besides: Path) -> str:
+    """Take the fingerprint of the project's files and some besides, by names, sizes and times of change."""
+    digest = hashlib.sha256(f"{sys.version}\n".encode())
+    paths = [
+        path for name in FOLDERS for path in (folder / name).rglob("*") if "__pycache__" not in path.parts
+    ]
+    for path in sorted([*paths, *(folder / name for name in STAMPS), *besides]):
+        if path.is_file():
+            found = path.stat()
+            digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def find_prepared(run_dir: Path, fingerprint: str) -> Admin | None:
+    """Find the administrator of an earlier start that prepared the very same files."""
+    try:
+        kept = json.loads((run_dir / "prepared.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return Admin(username=kept["admin"], password=None) if kept["fingerprint"] == fingerprint else None
+
+
+def keep_prepared(run_dir: Path, fingerprint: str, admin: Admin) -> None:
+    """Keep what was prepared for the next start."""
+    write_private(
+        run_dir / "prepared.json", json.dumps({"fingerprint": fingerprint, "admin": admin.username}) + "\n"
+    )

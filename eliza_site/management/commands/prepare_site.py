@@ -1,0 +1,46 @@
+"""`prepare_site FILE…`: static files, the first administrator and characters in one go.
+
+The fleet's supervisor runs it at each start, as one process instead of three: each would load all of Django.
+"""
+
+import io
+import json
+from typing import Any
+
+import structlog
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+log = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Collect static files, create an administrator unless there is one, and load characters."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("files", nargs="*", metavar="FILE", help="character files")
+        parser.add_argument("--json", action="store_true", help="report as JSON")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        call_command("collectstatic", interactive=False, verbosity=0)
+        admin, characters = io.StringIO(), io.StringIO()
+        call_command("create_admin", json=options["json"], stdout=admin)
+        if options["files"]:
+            _load(options["files"], characters)
+        if options["json"]:
+            self.stdout.write(
+                json.dumps({"admin": json.loads(admin.getvalue()), "characters": characters.getvalue()})
+            )
+        else:
+            self.stdout.write(admin.getvalue() + characters.getvalue())
+
+
+def _load(files: list[str], out: io.StringIO) -> None:
+    """Load the characters; what is wrong with them is told and keeps nothing else from starting."""
+    try:
+        call_command("load_character", *files, stdout=out, stderr=out)
+    except SystemExit:
+        out.write("Error: nothing was saved\n")
+    except Exception as error:
+        log.exception("site.characters_not_loaded")
+        out.write(f"Error: {type(error).__name__}: {error}\n")

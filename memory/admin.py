@@ -1,0 +1,223 @@
+"""The pages of what is kept: memories, relationships, goals. Vectors stay in the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from memory.models import Goal, Memory, Objective, Relationship
+from plugins.admin_pages import (
+    BigTable,
+    Page,
+    ReadOnly,
+    Rows,
+    WhenFilter,
+    column,
+    link_to,
+    shorten,
+    show_json,
+    show_text,
+)
+
+_GOAL_COLOURS = {
+    Goal.Status.ACTIVE: "info",
+    Goal.Status.COMPLETED: "success",
+    Goal.Status.FAILED: "danger",
+}
+
+
+@admin.register(Memory)
+class MemoryAdmin(BigTable):
+    """What is kept, with its scope and where it came from. It is read, or deleted."""
+
+    list_defer = ("source_messages", "agent__settings", "agent__apology")
+    list_display = (
+        "beginning",
+        "kind",
+        "scope",
+        "agent",
+        "person",
+        "room",
+        "importance",
+        "is_current",
+        "said_at",
+    )
+    list_filter = ("kind", "scope", "agent", WhenFilter)
+    list_select_related = ("agent", "person", "room")
+    search_fields = ("speaker__istartswith", "text__icontains")
+    search_help_text = (
+        "An id of a memory, person or room, how the speaker's name begins, or a part of the text."
+    )
+    id_search_fields = ("pk", "person", "room")
+    fields = (
+        ("kind", "scope", "importance"),
+        "whole_text",
+        ("agent", "person", "speaker"),
+        ("room", "world"),
+        ("said_at", "created_at"),
+        ("embedding_model", "replaced_by"),
+        ("sources", "source_key"),
+    )
+    readonly_fields = ("whole_text", "replaced_by", "sources", "source_key", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
+        """Leave the vectors in the database."""
+        return super().get_queryset(request).defer("embedding")
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        """Allow nobody: what was not said is not remembered."""
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
+        """Allow nobody: a memory says what its sources said."""
+        return False
+
+    @column("memory", ordering="id")
+    def beginning(self, memory: Memory) -> str:
+        """Return how the text begins."""
+        return shorten(memory.text)
+
+    @column("current", boolean=True)
+    def is_current(self, memory: Memory) -> bool:
+        """Tell whether no newer memory took its place."""
+        return memory.superseded_by_id is None
+
+    @column("text")
+    def whole_text(self, memory: Memory) -> SafeString:
+        """Return the text, line by line."""
+        return show_text(memory.text)
+
+    @column("came from")
+    def sources(self, memory: Memory) -> SafeString | str:
+        """Return links to the messages that it was made from."""
+        links = ((reverse("admin:agents_message_change", args=[key]), key) for key in memory.source_messages)
+        shown = format_html_join(", ", '<a class="eliza-link" href="{}">message {}</a>', links)
+        return shown or "–"
+
+    @column("replaced by")
+    def replaced_by(self, memory: Memory) -> SafeString | str:
+        """Return a link to the memory that took its place."""
+        return link_to(Memory, memory.superseded_by_id, "a newer memory")
+
+
+@admin.register(Relationship)
+class RelationshipAdmin(ReadOnly, BigTable):
+    """How people stand to each other, as one agent sees it."""
+
+    list_display = (
+        "user_a",
+        "relationship_type",
+        "user_b",
+        "strength_bar",
+        "agent",
+        "tag_list",
+        "updated_at",
+    )
+    list_display_links = ("user_a", "relationship_type")
+    list_filter = ("agent", WhenFilter)
+    list_select_related = ("agent", "user_a", "user_b")
+    list_defer = ("evidence", "agent__settings")
+    search_fields = (
+        "relationship_type__istartswith",
+        "user_a__name__istartswith",
+        "user_b__name__istartswith",
+    )
+    id_search_fields = ("pk", "user_a", "user_b")
+    fields = (
+        ("user_a", "relationship_type", "user_b"),
+        ("strength_bar", "agent"),
+        "tag_list",
+        "shown_evidence",
+        ("created_at", "updated_at"),
+    )
+    readonly_fields = ("strength_bar", "tag_list", "shown_evidence")
+
+    @column("strength", ordering="strength")
+    def strength_bar(self, relationship: Relationship) -> SafeString:
+        """Return the strength as a bar and a number."""
+        return format_html(
+            '<meter class="eliza-strength" min="0" max="1" value="{}">{}</meter> {}',
+            *[f"{relationship.strength:.2f}"] * 3,
+        )
+
+    @column("tags")
+    def tag_list(self, relationship: Relationship) -> str:
+        """Return the tags, side by side."""
+        return ", ".join(map(str, relationship.tags)) or "–"
+
+    @column("evidence")
+    def shown_evidence(self, relationship: Relationship) -> SafeString | str:
+        """Return what it was learnt from."""
+        return show_json(relationship.evidence) if relationship.evidence else "none"
+
+
+class ObjectiveRows(Rows):
+    """The parts of a goal."""
+
+    model = Objective
+    fields = ("position", "description", "is_done", "done_at")
+    readonly_fields = ("done_at",)
+
+
+@admin.register(Goal)
+class GoalAdmin(Page):
+    """Goals and their objectives, for people to set and to follow."""
+
+    list_display = (
+        "name",
+        "coloured_status",
+        "progress",
+        "agent",
+        "person",
+        "room",
+        "created_at",
+        "completed_at",
+    )
+    list_filter = ("status", "agent", WhenFilter)
+    list_select_related = ("agent", "person", "room")
+    list_defer = ("agent__settings",)
+    search_fields = ("name",)
+    id_search_fields = ("pk", "person", "room")
+    ordering = ("-id",)
+    autocomplete_fields = ("agent", "person", "room")
+    fields = (("name", "status"), ("agent", "person", "room"), ("created_at", "completed_at"))
+    readonly_fields = ("created_at", "completed_at")
+    inlines = (ObjectiveRows,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Goal]:
+        """Count each goal's objectives, and those that are done."""
+        goals: QuerySet[Goal] = super().get_queryset(request)
+        return goals.annotate(
+            objective_total=Count("objectives"),
+            done_total=Count("objectives", filter=Q(objectives__is_done=True)),
+        )
+
+    def save_model(self, request: HttpRequest, obj: Goal, form: Any, change: bool) -> None:
+        """Save the goal, and when it was completed."""
+        if "status" in form.changed_data:
+            obj.completed_at = timezone.now() if obj.status == Goal.Status.COMPLETED else None
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the objectives, and when each was done."""
+        for row in formset.forms:
+            if "is_done" in row.changed_data:
+                row.instance.done_at = timezone.now() if row.instance.is_done else None
+        super().save_formset(request, form, formset, change)
+
+    @column("status", ordering="status", label=_GOAL_COLOURS)
+    def coloured_status(self, goal: Goal) -> str:
+        """Return the status, coloured."""
+        return goal.status
+
+    @column("objectives done")
+    def progress(self, goal: Any) -> str:
+        """Return how many objectives are done, of how many."""
+        return f"{goal.done_total} of {goal.objective_total}"

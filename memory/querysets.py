@@ -1,0 +1,77 @@
+"""Questions that are asked of memories and goals; `memory.models` hangs them on its tables.
+
+What may surface where is decided here and nowhere else, by `visible_to`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.apps import apps
+from django.db.models import Exists, Model, Q, QuerySet
+from django.db.models.expressions import Combinable
+
+_Row = TypeVar("_Row", bound=Model, covariant=True)
+
+# The rooms that are one person's alone, as elizaOS' channel types.
+PRIVATE_ROOM_TYPES = ("API", "DM", "SELF", "VOICE_DM")
+
+
+def _is_private_room_of(person_id: UUID, room_id: UUID) -> Combinable:
+    """Ask whether the room is of a private type, and no other human takes part in it."""
+    rooms: QuerySet[Any] = apps.get_model("agents", "Room")._default_manager.all()
+    participants: QuerySet[Any] = apps.get_model("agents", "Participant")._default_manager.all()
+    others = participants.filter(room_id=room_id, person__is_bot=False).exclude(
+        Q(person_id=person_id) | Q(person__merged_into_id=person_id)
+    )
+    return Exists(rooms.filter(~Exists(others), id=room_id, type__in=PRIVATE_ROOM_TYPES))
+
+
+class MemoryQuerySet(QuerySet[_Row, _Row]):
+    """Questions about memories."""
+
+    def visible_to(
+        self, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
+    ) -> MemoryQuerySet[_Row]:
+        """Keep what may surface when this agent speaks in this room with this person.
+
+        What is scoped to a room stays in it. What is scoped to a person surfaces in that person's private
+        rooms only. What is scoped to the agent surfaces wherever it speaks. What was superseded never does.
+        """
+        within = Q(scope="agent")
+        if room_id is not None:
+            within |= Q(scope="room", room_id=room_id)
+        if room_id is not None and person_id is not None:
+            within |= Q(_is_private_room_of(person_id, room_id), scope="person", person_id=person_id)
+        return self.filter(within, agent_id=agent_id, superseded_by=None)
+
+    def not_from_messages(self, message_ids: list[str]) -> MemoryQuerySet[_Row]:
+        """Leave out the memories that are these messages; what was learnt from them stays."""
+        return self.exclude(kind="message", source_messages__has_any_keys=message_ids)
+
+    def unembedded(self) -> MemoryQuerySet[_Row]:
+        """Keep what has a text and no vector yet."""
+        return self.filter(embedding=None).exclude(text="")
+
+
+class GoalQuerySet(QuerySet[_Row, _Row]):
+    """Questions about goals."""
+
+    def active(self) -> GoalQuerySet[_Row]:
+        """Keep what is still pursued."""
+        return self.filter(status="active")
+
+    def visible_to(self, agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> GoalQuerySet[_Row]:
+        """Keep the goals that may be spoken of when this agent speaks in this room with this person.
+
+        A goal of a room stays in it, a goal of a person in that person's private rooms; one of both needs the
+        room and the person; one of neither is the agent's own, and goes everywhere.
+        """
+        within = Q(room=None, person=None)
+        if room_id is not None:
+            within |= Q(room_id=room_id, person=None)
+        if room_id is not None and person_id is not None:
+            within |= Q(room_id=room_id, person_id=person_id)
+            within |= Q(_is_private_room_of(person_id, room_id), room=None, person_id=person_id)
+        return self.filter(within, agent_id=agent_id)

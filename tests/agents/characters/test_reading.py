@@ -1,0 +1,175 @@
+"""Character files that are read, and files that are refused with every fault named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.characters import CharacterFileError, check_character, parse_character
+from agents.characters.reading import MAX_BYTES
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def parse(raw):
+    return parse_character(raw, source="file.json")
+
+
+def faults_of(raw):
+    with pytest.raises(CharacterFileError) as caught:
+        parse(raw)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def sample(name):
+    return parse((SAMPLES / name).read_bytes())
+
+
+def test_the_first_line_comes_into_the_1x_shape():
+    document = sample("v0.json")
+    content = document.content
+    assert content["bio"] == ["Keeps a lighthouse that no ship needs any more."]
+    assert content["messageExamples"] == [
+        [
+            {"name": "{{name1}}", "content": {"text": "Hello {{name2}}, is it lonely?"}},
+            {"name": "Bram", "content": {"text": "Gulls, {{name1}}. So: no.", "actions": ["CONTINUE"]}},
+        ]
+    ]
+    assert content["plugins"] == ["weather", "@elizaos/plugin-node"]
+    assert content["lore"] == ["Once rowed out for a hat.", "Talks to the lamp."]
+    assert content["modelProvider"] == "openai"
+    assert content["extends"] == ["./keeper.json"]
+    assert content["clientConfig"] == {"discord": {"shouldIgnoreBotMessages": True}}
+    assert document.secrets == {
+        "settings": {"secrets": {"OPENAI_API_KEY": "sk-v0"}},
+        "clientConfig": {"discord": {"botToken": "discord-bot-token"}},
+    }
+
+
+def test_a_1x_file_stays_as_it_is_but_for_its_secrets():
+    document = sample("v1.json")
+    given = json.loads((SAMPLES / "v1.json").read_bytes())
+    assert document.secrets == {
+        "settings": {"secrets": {"DISCORD_API_TOKEN": "token-v1"}, "OPENAI_API_KEY": "sk-v1"},
+        "secrets": {"PIN": 4711},
+    }
+    del given["secrets"]
+    given["settings"] = {"avatar": "ada.png"}
+    assert document.content == given
+    assert "token-v1" not in repr(document)
+
+
+def test_the_2x_line_comes_into_the_1x_shape():
+    content = sample("v2.json").content
+    assert [message["name"] for message in content["messageExamples"][0]] == ["{{name1}}", "Nilo"]
+    assert content["knowledge"] == [
+        {"path": "river.md"},
+        {"directory": "charts", "shared": True},
+        {"directory": "tides"},
+        "currents.md",
+    ]
+    assert "documents" not in content
+    assert "username" not in content
+    assert content["advancedMemory"] is True
+    assert content["moodRing"] == {"colour": "green"}
+
+
+def test_an_agent_that_wraps_its_character_is_opened():
+    content = sample("v2_agent.json").content
+    assert content == {"name": "Nilo", "bio": ["Crosses the river."], "postExamples": ["All aboard."]}
+    assert faults_of('{"character": {"name": 5}}') == [
+        "character.name: expected a name: text that isn't empty, got 5"
+    ]
+
+
+def test_every_fault_is_named_with_its_place_and_cure():
+    assert faults_of((SAMPLES / "broken.json").read_bytes()) == [
+        'name: expected a name: text that isn\'t empty, got " "',
+        'id: expected a UUID, or no id at all, got "seven"',
+        "bio[0]: expected text, got 1",
+        "messageExamples[1]: expected a conversation: a list of messages, got an object",
+        'messageExamples[2][0].content: expected an object with "text", got 5',
+        "messageExamples[2][1].name: expected the speaker's name, got null",
+        'messageExamples[2][2]: expected a message: an object with "name" and "content", got "hello"',
+        "messageExamples[2][3].content.text: expected text, got 7",
+        'topics: expected a list of texts, got "fog"',
+        "adjectives[0]: expected text, got null",
+        'style.chat: expected a list of texts, got "short"',
+        'knowledge[0]: expected text, or an object with "path" or "directory", got an object',
+        "plugins[0]: expected a plugin's name, got an object",
+        'templates["reply template"]: expected text, got 1',
+        "settings.secrets.KEY: expected text, a number, true or false, got a list",
+        'advancedMemory: expected true or false, got "yes"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        ("", "$: expected a JSON object, got an empty file"),
+        ("[]", '$: expected one character: an object with a "name", got a list of 0'),
+        ("{}", "name: expected a name: text that isn't empty, got nothing"),
+        ('{"name": null}', "name: expected a name: text that isn't empty, got nothing"),
+        ('{"name": "' + "x" * 101 + '"}', "name: expected at most 100 characters, got 101"),
+        (
+            '{\n  "name": "x",\n}',
+            "line 3, column 1: expected JSON, "
+            "got a mistake: Expecting property name enclosed in double quotes",
+        ),
+        ('{"name": "x", "bio": "a", "bio": "b"}', "bio: expected each key once, got the key again"),
+        (
+            '{"name": "x", "settings": {"a": {"b": 1, "b": 1}}}',
+            "settings.a.b: expected each key once, got the key again",
+        ),
+        (
+            '{"name": "x", "bio": ["ok", "a\\ud83d"]}',
+            "bio[1]: expected whole characters (half of a surrogate pair was cut off), "
+            "got a lone \\ud83d at character 2",
+        ),
+        ('{"name": "a\\u0000b"}', "name: expected text without NUL, got \\u0000 at character 2"),
+        ('{"name": "x", "mood": NaN}', "mood: expected a finite number, got NaN"),
+        ('{"name": "x", "mood": 1e999}', "mood: expected a finite number, got Infinity"),
+        (
+            '{"name": "x", "mood": ' + "9" * 5000 + "}",
+            "$: expected numbers that a program can hold, got one of thousands of digits",
+        ),
+        ('{"name": "x", "a": ' + "[" * 100_000, "$: expected at most 64 levels, got deeper nesting"),
+        (b'{"name":\n "\xff"}', "$: expected UTF-8, got byte 0xff in line 2: save the file as UTF-8"),
+        (
+            '{"name": "x"}'.encode("utf-16"),
+            "$: expected UTF-8, got UTF-16 or UTF-32: save the file as UTF-8",
+        ),
+        (b" " * (MAX_BYTES + 1), "$: expected at most 2 MiB, got 2,097,153 bytes"),
+    ],
+)
+def test_what_is_no_character_is_refused_with_a_clear_word(raw, fault):
+    assert faults_of(raw) == [fault]
+
+
+def test_nesting_that_json_reads_but_nothing_should_store_is_refused():
+    faults = faults_of('{"name": "x", "a": ' + "[" * 200 + "]" * 200 + "}")
+    assert len(faults) == 1
+    assert faults[0].endswith("expected at most 64 levels, got deeper nesting")
+
+
+def test_a_byte_order_mark_is_dropped():
+    assert parse(b'\xef\xbb\xbf{"name": " Ann "}').content == {"name": "Ann", "bio": []}
+    assert parse('\ufeff{"name": "Ann"}').name == "Ann"
+
+
+def test_a_whole_surrogate_pair_is_a_character():
+    assert parse('{"name": "\\ud83d\\ude00"}').name == "\U0001f600"
+
+
+def test_a_secret_is_never_shown_in_a_fault():
+    text = "\n".join(
+        faults_of('{"name": "x", "secrets": "hush", "settings": {"secrets": {"A": {"b": "hush"}}}}')
+    )
+    assert "hush" not in text
+    assert "secrets: expected an object, got text" in text
+
+
+def test_checking_takes_what_a_program_made():
+    assert check_character({"name": "Ann", "bio": "One line."}) == []
+    assert [fault.path for fault in check_character({"name": "A\0", "topics": 1})] == ["name"]
+    assert check_character({"name": "Ann", "knowledge": [{"item": {"case": []}}]})[0].path == "knowledge[0]"

@@ -1,0 +1,75 @@
+"""A small world for the tests of memory: one agent, two people, their rooms, and a quick embedder."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from agents.models import Agent, Character, Participant, Person, Room
+from memory.memories import MemoryDraft
+
+NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Ann and Bob speak to one agent, each in a direct chat, and both in a group."""
+
+    agent: Agent
+    ann: Person
+    bob: Person
+    dm_of_ann: Room
+    dm_of_bob: Room
+    group: Room
+
+    def draft(self, text: str = "hello", **changes: Any) -> MemoryDraft:
+        fields: dict[str, Any] = {
+            "agent_id": self.agent.id,
+            "kind": "message",
+            "scope": "room",
+            "room_id": self.group.id,
+            "person_id": self.ann.id,
+            "text": text,
+            "said_at": NOW,
+        }
+        return MemoryDraft(**{**fields, **changes})
+
+
+def make_agent(name: str = "Eliza") -> Agent:
+    key = f"{name}-{uuid4()}"
+    character = Character.objects.create(name=key, slug=key, document={"name": name})
+    return Agent.objects.create(character=character, name=name, slug=key)
+
+
+def make_room(type: str, *people: Person) -> Room:
+    room = Room.objects.create(platform="fake", external_id=str(uuid4()), type=type)
+    for person in people:
+        Participant.objects.create(room=room, person=person)
+    return room
+
+
+@pytest.fixture
+def scene(db: None) -> Scene:
+    ann, bob = Person.objects.create(name="Ann"), Person.objects.create(name="Bob")
+    return Scene(
+        agent=make_agent(),
+        ann=ann,
+        bob=bob,
+        dm_of_ann=make_room("DM", ann),
+        dm_of_bob=make_room("DM", bob),
+        group=make_room("GROUP", ann, bob),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _hashed_embedder(settings: Any) -> Any:
+    from memory.embeddings import get_embedder
+
+    settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL, settings.EMBEDDING_DIMENSIONS = "hashed", "", 0
+    get_embedder.cache_clear()
+    yield
+    get_embedder.cache_clear()
