@@ -5,7 +5,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
 COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt honcho==2.0.0
+RUN pip install --no-cache-dir -r requirements.txt
 
 COPY . .
 RUN SECRET_KEY=only-for-this-step python manage.py collectstatic --noinput \
@@ -14,5 +14,5 @@ USER eliza
 
 EXPOSE 8000
 # The process' name in the Procfile: `docker run IMAGE worker` runs a worker.
-ENTRYPOINT ["honcho", "start", "--no-prefix"]
+ENTRYPOINT ["sh", "-c", "eval \"$(sed -n \"s/^$0: //p\" Procfile)\""]
 CMD ["web"]

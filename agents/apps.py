@@ -1,4 +1,11 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from memory.embeddings.base import Embedder
 
 
 class AgentsConfig(AppConfig):
@@ -7,10 +14,19 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self) -> None:
-        """Make the tasks known, and let each worker process run a dispatcher."""
+        """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
         from celery.signals import worker_ready, worker_shutting_down
 
         from agents import dispatcher, tasks  # noqa: F401
+        from plugins.registry import register_service
 
+        register_service("embedder", _make_embedder)
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
         worker_shutting_down.connect(dispatcher.stop, dispatch_uid="dispatcher-stop")
+
+
+def _make_embedder() -> Embedder:
+    # Imported on first use: the client of remote models takes its time to load, and few commands need it.
+    from agents.llm.router import make_embedder
+
+    return make_embedder()

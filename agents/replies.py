@@ -152,12 +152,15 @@ class VisibleText:
                 return ""
             self._is_inside = True
             self._held = self._held[start + len(_TEXT_OPENS) :].lstrip()
-        end = self._held.find("<")
-        if end < 0:
-            shown, self._held = self._held, ""
-            return shown
-        if len(self._held) - end >= len(_TEXT_CLOSES) and not self._held.startswith(_TEXT_CLOSES, end):
-            shown, self._held = self._held[: end + 1], self._held[end + 1 :]
-            return shown
-        shown, self._held = self._held[:end], self._held[end:]
+        shown = ""
+        while self._held and not self._held.startswith(_TEXT_CLOSES):
+            tag = self._held.find("<")
+            if tag < 0:
+                shown, self._held = shown + self._held, ""
+            elif tag > 0:
+                shown, self._held = shown + self._held[:tag], self._held[tag:]
+            elif _TEXT_CLOSES.startswith(self._held):
+                break  # the rest of the tag is still to come
+            else:
+                shown, self._held = shown + "<", self._held[1:]
         return shown

@@ -51,9 +51,9 @@ class MemoryAdmin(BigTable):
     )
     list_filter = ("kind", "scope", "agent", WhenFilter)
     list_select_related = ("agent", "person", "room")
-    search_fields = ("speaker__istartswith", "text__icontains")
+    search_fields = ("speaker", "text__icontains")
     search_help_text = (
-        "An id of a memory, person or room, how the speaker's name begins, or a part of the text."
+        "An id of a memory, person or room, or a part of the speaker's name or the text."
     )
     id_search_fields = ("pk", "person", "room")
     fields = (
@@ -125,9 +125,9 @@ class RelationshipAdmin(ReadOnly, BigTable):
     list_select_related = ("agent", "user_a", "user_b")
     list_defer = ("evidence", "agent__settings")
     search_fields = (
-        "relationship_type__istartswith",
-        "user_a__name__istartswith",
-        "user_b__name__istartswith",
+        "relationship_type",
+        "user_a__name",
+        "user_b__name",
     )
     id_search_fields = ("pk", "user_a", "user_b")
     fields = (

@@ -5,6 +5,7 @@ Django calls `ensure_vector_index` after a migration; `doctor` and the system ch
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +75,10 @@ def _foreign(choice: EmbeddingChoice, model: str, dimensions: int, count: int) -
             f"{count} memories have vectors of {model} ({dimensions} numbers), but the settings choose "
             f"{choice.model} ({choice.dimensions}): those memories would never be recalled."
         ),
+        # The name may have the size added to it, so it is not what EMBEDDING_MODEL was.
         cure=(
-            f"Set EMBEDDING_MODEL={model} and EMBEDDING_DIMENSIONS={dimensions} as before; or have them "
-            f"made anew: python manage.py clear_embeddings --model {model} --yes"
+            f"Set EMBEDDING_MODEL back to what it was, and EMBEDDING_DIMENSIONS to {dimensions}; or have the "
+            f"vectors made anew: python manage.py clear_embeddings --model {shlex.quote(model)} --yes"
         ),
     )
 

@@ -107,7 +107,7 @@ class PluginStateAdmin(ReadOnly, BigTable):
     list_filter = ("agent", WhenFilter)
     list_select_related = ("agent", "room", "person")
     list_defer = ("state", "agent__settings")
-    search_fields = ("plugin__istartswith",)
+    search_fields = ("plugin",)
     id_search_fields = ("pk", "room", "person")
     fields = (("plugin", "agent"), ("room", "person"), "shown_state", "updated_at")
     readonly_fields = ("shown_state",)
@@ -154,7 +154,7 @@ class ScheduledTaskAdmin(Found):
     list_filter = ("is_enabled", "agent", WhenFilter)
     list_select_related = ("agent", "room")
     list_defer = ("arguments", "agent__settings")
-    search_fields = ("plugin__istartswith", "task__istartswith")
+    search_fields = ("plugin", "task")
     id_search_fields = ("pk", "agent", "room")
     ordering = ("-id",)
     fields = (
@@ -226,7 +226,7 @@ class EventAdmin(ReadOnly, BigTable):
     list_display = ("name", "created_at", "handled_at", "attempts", "first_error")
     list_filter = (HandledFilter, WhenFilter)
     list_defer = ("payload",)
-    search_fields = ("name__istartswith",)
+    search_fields = ("name",)
     fields = (
         ("name", "created_at"),
         ("handled_at", "attempts", "lease_until"),

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from plugins.api import JSONObject
@@ -73,15 +73,20 @@ def handle_due_events(limit: int = 100) -> int:
     return tried
 
 
+def has_due_events() -> bool:
+    """Tell whether an event is due that this process' plugins listen to; without listeners, unasked."""
+    heard = get_registry().heard_events
+    return bool(heard) and _due(heard).exists()
+
+
+def _due(names: frozenset[str]) -> QuerySet[Event]:
+    is_free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    return Event.objects.filter(is_free, name__in=names, handled_at__isnull=True, attempts__lt=MAX_ATTEMPTS)
+
+
 def _claim(names: frozenset[str]) -> _Claim | None:
-    due = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     with transaction.atomic():
-        event = (
-            Event.objects.select_for_update(skip_locked=True)
-            .filter(due, name__in=names, handled_at__isnull=True, attempts__lt=MAX_ATTEMPTS)
-            .order_by("id")
-            .first()
-        )
+        event = _due(names).select_for_update(skip_locked=True).order_by("id").first()
         if event is None:
             return None
         Event.objects.filter(pk=event.pk).update(

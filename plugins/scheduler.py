@@ -18,11 +18,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from agents import outbox
+from agents import effects
 from agents.facts import agent_facts
-from agents.models import Agent, Message
-from agents.outbox import Destination, Reply
-from plugins.api import Effect, Say, TaskContext
+from agents.models import Agent
+from plugins.api import Effect, TaskContext
 from plugins.calendar import UnknownTask, check_task, schedule_task
 from plugins.models import ScheduledTask, TaskRun
 from plugins.permissions import check_effects
@@ -165,11 +164,18 @@ def _run(claimed: ClaimedRun) -> None:
     bound = {"run_id": str(claimed.id), "plugin": claimed.plugin, "task": claimed.task}
     try:
         wanted = _executed(claimed)
+        check_effects(claimed.plugin, wanted)
         with transaction.atomic():
             if not _end(claimed, state=TaskRun.State.DONE, error=""):
                 log.warning("task_lease_lost", **bound)
                 return
-            _apply(claimed, wanted)
+            effects.apply_effects(
+                wanted,
+                plugin=claimed.plugin,
+                agent_id=claimed.agent_id,
+                room_id=claimed.room_id,
+                cause_id=claimed.id,
+            )
     # A task is a stranger's code: whatever it raises costs this run only.
     except Exception as error:
         log.exception("task_failed", **bound)
@@ -194,45 +200,6 @@ def _executed(claimed: ClaimedRun) -> tuple[Effect, ...]:
         arguments=claimed.arguments,
     )
     return tuple(call_within(TASK_TIME_LIMIT_SECONDS, found.component.execute, context) or ())
-
-
-def _apply(claimed: ClaimedRun, wanted: tuple[Effect, ...]) -> None:
-    """Apply in the caller's transaction what the task wants changed and said."""
-    check_effects(claimed.plugin, wanted)
-    says = [effect for effect in wanted if isinstance(effect, Say)]
-    changes = tuple(effect for effect in wanted if not isinstance(effect, Say))
-    if changes:
-        from agents import effects
-
-        effects.apply_effects(
-            changes,
-            plugin=claimed.plugin,
-            agent_id=claimed.agent_id,
-            room_id=claimed.room_id,
-            person_id=None,
-            message_id=None,
-            source=f"task:{claimed.id}",
-        )
-    if says:
-        destination = _destination(claimed)
-        outbox.put(destination, [Reply(text=say.text, attachments=say.attachments) for say in says])
-
-
-def _destination(claimed: ClaimedRun) -> Destination:
-    """Return where the task speaks: in its room, by the connection that last served it.
-
-    Raises: LookupError where it has no room, or the agent was never there.
-    """
-    connection_id = None
-    if claimed.room_id is not None:
-        spoken = Message.objects.filter(agent_id=claimed.agent_id, room_id=claimed.room_id)
-        connection_id = spoken.order_by("-received_at").values_list("connection_id", flat=True).first()
-    if claimed.room_id is None or connection_id is None:
-        raise LookupError(
-            f"The task {claimed.plugin}.{claimed.task} wants to say something, but has no room in which its"
-            f" agent ever spoke (room: {claimed.room_id}). Schedule it from a turn, by a Schedule effect."
-        )
-    return Destination(agent_id=claimed.agent_id, connection_id=connection_id, room_id=claimed.room_id)
 
 
 def _end(claimed: ClaimedRun, *, state: TaskRun.State, error: str) -> bool:

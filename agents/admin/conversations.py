@@ -74,6 +74,7 @@ class AccountRows(HistoryRows):
     model = Account
     fields = ("platform", "username", "external_id", "created_at")
     readonly_fields = fields
+    ordering = ("id",)
 
 
 class MergedRows(HistoryRows):
@@ -135,8 +136,8 @@ class MessageAdmin(ReadOnly, BigTable):
     list_filter = ("direction", "delivery__state", "agent", WhenFilter)
     list_select_related = ("agent", "room", "person", "delivery")
     list_defer = ("attachments", "platform_data", "agent__settings", "delivery__answer", "delivery__error")
-    search_fields = ("external_id__exact", "person__name__istartswith", "room__name__istartswith")
-    search_help_text = "An id of a message, room, person or turn, or how a person's or room's name begins."
+    search_fields = ("external_id__exact", "person__name", "room__name")
+    search_help_text = "An id of a message, room, person or turn, or a part of a person's or room's name."
     id_search_fields = ("pk", "room", "person", "turn", "caused_turns")
     fields = (
         ("direction", "agent", "connection"),

@@ -42,8 +42,8 @@ class DeliveryAdmin(ReadOnly, BigTable):
     list_filter = ("state", "connection__platform", WhenPutFilter)
     list_select_related = ("message", "connection", "room")
     list_defer = ("answer", "message__platform_data", "message__attachments", "connection__secrets")
-    search_fields = ("message__external_id__exact", "room__name__istartswith")
-    search_help_text = "An id of a message, room or connection, or how a room's name begins."
+    search_fields = ("message__external_id__exact", "room__name")
+    search_help_text = "An id of a message, room or connection, or a part of a room's name."
     id_search_fields = ("message", "room", "connection")
     fields = (
         ("coloured_state", "attempts"),

@@ -161,8 +161,8 @@ class TurnAdmin(ReadOnly, BigTable):
     list_filter = ("state", "outcome", "evaluation", "agent", WhenFilter)
     list_select_related = ("agent", "person", "message")
     list_defer = ("agent__settings", "message__platform_data", "message__attachments")
-    search_fields = ("person__name__istartswith",)
-    search_help_text = "An id of a turn, message, cause, lane, room or person, or how a person's name begins."
+    search_fields = ("person__name",)
+    search_help_text = "An id of a turn, message, cause, lane, room or person, or a part of a person's name."
     id_search_fields = ("pk", "message", "cause_id", "lane", "room", "person")
     actions_detail = ("stop_turn",)
     inlines = (StepRows, ModelCallCards)

@@ -28,8 +28,8 @@ def translate(error: Exception, *, base_url: str, model: str) -> ModelError:
     cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__
     if isinstance(error, httpx2.InvalidURL) or isinstance(cause, httpx2.UnsupportedProtocol):
         return ModelError(
-            f"{base_url} is no address of a server ({cause or error}): write OPENAI_BASE_URL, EMBEDDING_BASE_URL "
-            "or LOCAL_MODEL_BASE_URL like http://127.0.0.1:11434/v1.",
+            f"{base_url} is no address of a server ({cause or error}): write OPENAI_BASE_URL, "
+            "EMBEDDING_BASE_URL or LOCAL_MODEL_BASE_URL like http://127.0.0.1:11434/v1.",
             failure=ModelFailure.REFUSED,
             permanent=True,
         )

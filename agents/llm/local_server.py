@@ -45,6 +45,7 @@ def start_server(*, port: int, prompt_tokens: int, answer_tokens: int) -> Any:
     parameters.port = port
     parameters.n_parallel = SLOTS
     parameters.n_ctx = SLOTS * context_tokens(prompt_tokens, answer_tokens)
+    # For requests that name no limit; those that do are held by their slot's context.
     parameters.n_predict = answer_tokens
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
     # A model this small repeats itself endlessly otherwise.

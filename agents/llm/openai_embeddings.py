@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import httpx2
 import numpy as np
 import openai
 

@@ -83,7 +83,6 @@ class BatchingEmbedder:
             if call in self._waiting:
                 self._waiting.remove(call)
                 call.error = EmbeddingError(f"{self.name} was not free within {self._max_wait_seconds:g} s.")
-            if call.is_done.is_set():
                 return []
         # It is part of a running request, which keeps a time limit of its own.
         call.is_done.wait()

@@ -10,7 +10,10 @@ from uuid import uuid4
 import pytest
 
 from agents.models import Agent, Character, Participant, Person, Room
+from memory.embeddings import get_embedder
+from memory.embeddings.base import Embedder
 from memory.memories import MemoryDraft
+from memory.retrieval import RecallQuery
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -25,6 +28,30 @@ class Scene:
     dm_of_ann: Room
     dm_of_bob: Room
     group: Room
+    embedder: Embedder
+
+    def make_agent(self, name: str = "Other") -> Agent:
+        return make_agent(name)
+
+    def make_room(self, type: str, *people: Person) -> Room:
+        return make_room(type, *people)
+
+    def embedded(self, text: str, **changes: Any) -> MemoryDraft:
+        (vector,) = self.embedder.embed([text])
+        return self.draft(text, embedding=vector, embedding_model=self.embedder.name, **changes)
+
+    def query(self, text: str, **changes: Any) -> RecallQuery:
+        (vector,) = self.embedder.embed([text])
+        fields: dict[str, Any] = {
+            "agent_id": self.agent.id,
+            "room_id": self.group.id,
+            "person_id": self.ann.id,
+            "text": text,
+            "embedding": vector,
+            "embedding_model": self.embedder.name,
+            "limit": 10,
+        }
+        return RecallQuery(**{**fields, **changes})
 
     def draft(self, text: str = "hello", **changes: Any) -> MemoryDraft:
         fields: dict[str, Any] = {
@@ -53,7 +80,13 @@ def make_room(type: str, *people: Person) -> Room:
 
 
 @pytest.fixture
-def scene(db: None) -> Scene:
+def hashed_embedder(settings: Any) -> Embedder:
+    settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL, settings.EMBEDDING_DIMENSIONS = "hashed", "", 0
+    return get_embedder()
+
+
+@pytest.fixture
+def scene(db: None, hashed_embedder: Embedder) -> Scene:
     ann, bob = Person.objects.create(name="Ann"), Person.objects.create(name="Bob")
     return Scene(
         agent=make_agent(),
@@ -62,14 +95,5 @@ def scene(db: None) -> Scene:
         dm_of_ann=make_room("DM", ann),
         dm_of_bob=make_room("DM", bob),
         group=make_room("GROUP", ann, bob),
+        embedder=hashed_embedder,
     )
-
-
-@pytest.fixture(autouse=True)
-def _hashed_embedder(settings: Any) -> Any:
-    from memory.embeddings import get_embedder
-
-    settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL, settings.EMBEDDING_DIMENSIONS = "hashed", "", 0
-    get_embedder.cache_clear()
-    yield
-    get_embedder.cache_clear()

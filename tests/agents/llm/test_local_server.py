@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from agents.llm import local_server
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.local_server import DEMONSTRATION_MODEL, LocalModelError, context_tokens
 from agents.llm.openai import OpenAICompatibleModel
+from agents.llm.servers import get_server
 from tests.agents.llm.asking import ask
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,19 +55,28 @@ def test_it_says_that_it_is_a_demonstration(running: Running) -> None:
 
 
 @pytest.mark.fleet
-def test_it_streams_and_counts_and_ends_within_its_limit(running: Running) -> None:
+def test_it_streams_and_counts(running: Running) -> None:
     model = OpenAICompatibleModel(base_url=running.base_url, provider="demonstration")
     tokens: list[str] = []
     question = ask(
-        "Count from one to five hundred.", model=DEMONSTRATION_MODEL, max_tokens=400, timeout_seconds=60
+        "Tell me a story about a dog.", model=DEMONSTRATION_MODEL, max_tokens=20, timeout_seconds=60
     )
     completion = model.complete(question, on_token=tokens.append)
     assert completion.text == "".join(tokens)
-    assert len(tokens) > 5
+    assert len(tokens) > 3
     assert completion.usage.input_tokens
     assert completion.usage.output_tokens is not None
-    assert completion.usage.output_tokens <= 40
+    assert completion.usage.output_tokens <= 20
     assert completion.model == DEMONSTRATION_MODEL
+
+
+@pytest.mark.fleet
+def test_an_answer_without_a_limit_of_its_own_ends_at_the_setting(running: Running) -> None:
+    answer = get_server(running.base_url, "").client.chat.completions.create(
+        model=DEMONSTRATION_MODEL, messages=[{"role": "user", "content": "Tell me a long story about a dog."}]
+    )
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens <= 40
 
 
 @pytest.mark.fleet
@@ -99,8 +110,6 @@ def test_it_stops_within_two_seconds_of_being_told(running: Running) -> None:
 
 
 def test_a_busy_port_is_named_with_its_variable() -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,0 +1,77 @@
+"""What most tests start from: one agent with one connection, and a script in place of a model."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
+from agents.llm.router import answering_with
+from agents.llm.scripted import ScriptedModel
+from agents.models import Agent, Character, CharacterVersion
+from agents.senders import forget_connection_facts
+from transports.models import Connection
+
+MakeIncoming = Callable[..., Incoming]
+
+
+@pytest.fixture
+def hashed_vectors(settings: Any) -> None:
+    """Quick embeddings, so that no model is loaded."""
+    settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL, settings.EMBEDDING_DIMENSIONS = "hashed", "", 0
+
+
+def make_agent(**changes: Any) -> Agent:
+    """Make a running agent with a character and its first version."""
+    name = changes.pop("name", "Eliza")
+    key = f"{name.lower()}-{uuid4().hex[:8]}"
+    document = {"name": name, "bio": ["Listens."], **changes.pop("document", {})}
+    character = Character.objects.create(name=key, slug=key, document=document, version=1)
+    CharacterVersion.objects.create(character=character, number=1, document=document)
+    return Agent.objects.create(character=character, name=name, slug=key, **changes)
+
+
+@pytest.fixture
+def agent(db: None, hashed_vectors: None) -> Agent:
+    """A running agent named Eliza."""
+    return make_agent()
+
+
+@pytest.fixture
+def connection(agent: Agent) -> Connection:
+    """Eliza's connection to a network that takes everything."""
+    forget_connection_facts()
+    return Connection.objects.create(agent=agent, platform="telegram", transport="fake")
+
+
+@pytest.fixture
+def incoming(connection: Connection) -> MakeIncoming:
+    """Make a message to Eliza; every part can be changed."""
+
+    def make(text: str = "hello", **changes: Any) -> Incoming:
+        person = changes.pop("person", "ann")
+        room = changes.pop("room", f"dm-{person}")
+        fields: dict[str, Any] = {
+            "connection_id": connection.pk,
+            "external_id": uuid4().hex,
+            "room": IncomingRoom(external_id=room, type=changes.pop("room_type", "DM")),
+            "person": IncomingPerson(
+                external_id=person, name=person.title(), is_bot=changes.pop("is_bot", False)
+            ),
+            "text": text,
+            "said_at": dt.datetime.now(dt.UTC),
+        }
+        return Incoming(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def model() -> Iterator[ScriptedModel]:
+    """A model that answers everything with the same words."""
+    with answering_with(ScriptedModel("Hello to you too.")) as scripted:
+        yield scripted  # type: ignore[misc]

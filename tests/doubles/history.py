@@ -1,0 +1,318 @@
+"""Fills every table of the admin with as many rows as a test asks for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from agents.models import (
+    Account,
+    Agent,
+    Character,
+    CharacterVersion,
+    Delivery,
+    Lane,
+    Message,
+    ModelCall,
+    Participant,
+    Person,
+    Room,
+    Step,
+    Turn,
+    World,
+)
+from memory.models import Goal, Memory, Objective, Relationship
+from plugins.models import Event, Plugin, PluginState, ScheduledTask, TaskRun
+from transports.models import ApiKey, Connection
+
+PROMPT = [
+    {"role": "system", "content": "You are Ada.\n\n# About Ada\nAda keeps notes in the margins of engines."},
+    {"role": "user", "content": "Can a machine originate anything?"},
+]
+
+
+def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
+    """Make `count` rows of each table, and as many rows below the first of each that has any."""
+    now = timezone.now()
+    rows = SimpleNamespace()
+    numbers = range(count)
+
+    def create(model, made):
+        return model.objects.bulk_create(list(made))
+
+    rows.characters = create(
+        Character,
+        (
+            Character(
+                name=f"{prefix} Ada {n}",
+                slug=f"{prefix}-ada-{n}",
+                document={"name": f"{prefix} Ada {n}", "bio": ["Notes in the margins."]},
+                version=1,
+            )
+            for n in numbers
+        ),
+    )
+    rows.versions = create(
+        CharacterVersion,
+        (
+            CharacterVersion(
+                character=rows.characters[0],
+                number=n + 1,
+                document={**rows.characters[0].document, "topics": [f"topic {n}"]},
+            )
+            for n in numbers
+        ),
+    )
+    rows.agents = create(
+        Agent,
+        (
+            Agent(character=character, name=character.name, slug=character.slug)
+            for character in rows.characters
+        ),
+    )
+    rows.connections = create(
+        Connection,
+        (Connection(agent=agent, platform="web", transport="fake", name="own") for agent in rows.agents),
+    ) + create(
+        Connection,
+        (
+            Connection(agent=rows.agents[0], platform="web", transport="fake", name=f"more {n}")
+            for n in numbers
+        ),
+    )
+    rows.worlds = create(
+        World, (World(platform="discord", external_id=f"{prefix}{n}", name=f"World {n}") for n in numbers)
+    )
+    rows.rooms = create(
+        Room,
+        (
+            Room(world=world, platform="discord", external_id=f"{prefix}{n}", name=f"Room {n}")
+            for n, world in enumerate(rows.worlds)
+        ),
+    )
+    rows.people = create(Person, (Person(name=f"{prefix} Person {n}") for n in numbers))
+    Person.objects.filter(pk__in=[person.pk for person in rows.people[1:]]).update(merged_into=rows.people[0])
+    create(
+        Account,
+        (Account(person=rows.people[0], platform="discord", external_id=f"{prefix}{n}") for n in numbers),
+    )
+    create(Participant, (Participant(room=rows.rooms[0], person=person) for person in rows.people))
+    rows.lanes = create(
+        Lane,
+        (
+            Lane(
+                agent=agent,
+                person=person,
+                last_sequence=1,
+                next_run_at=now,
+                woke_at=now,
+                bucket_started_at=now,
+            )
+            for agent, person in zip(rows.agents, rows.people, strict=True)
+        ),
+    )
+    rows.messages = create(
+        Message,
+        (
+            Message(
+                agent=rows.agents[n],
+                connection=rows.connections[n],
+                room=rows.rooms[n],
+                person=rows.people[n],
+                direction=Message.Direction.IN,
+                text="Can a machine originate anything?",
+                external_id=f"{prefix}{n}",
+                platform_data={"id": n},
+                said_at=now,
+                received_at=now,
+            )
+            for n in numbers
+        ),
+    )
+    states = [Turn.State.DONE, Turn.State.DEAD, Turn.State.WAITING, Turn.State.RUNNING, Turn.State.STOPPED]
+    rows.turns = create(
+        Turn,
+        (
+            Turn(
+                lane=rows.lanes[n],
+                sequence=1,
+                agent=rows.agents[n],
+                room=rows.rooms[n],
+                person=rows.people[n],
+                connection=rows.connections[n],
+                message=rows.messages[n],
+                cause_kind=Turn.Cause.MESSAGE,
+                cause_id=rows.messages[n].pk,
+                state=states[n % len(states)],
+                outcome=Turn.Outcome.REPLIED if n % len(states) == 0 else "",
+                error="ModelFailure: the model answered nothing\n  in generate"
+                if n % len(states) == 1
+                else "",
+                error_count=n % 3,
+                character_version=rows.versions[n],
+                received_at=now - timedelta(seconds=3),
+                started_at=now - timedelta(seconds=2),
+                ended_at=now if n % len(states) < 2 else None,
+            )
+            for n in numbers
+        ),
+    )
+    rows.replies = create(
+        Message,
+        (
+            Message(
+                agent=turn.agent,
+                connection=turn.connection,
+                room=turn.room,
+                person=turn.person,
+                direction=Message.Direction.OUT,
+                text="It can do whatever we know how to order it to perform.",
+                turn=turn,
+                position=0,
+                said_at=now,
+                received_at=now,
+            )
+            for turn in rows.turns
+        ),
+    )
+    delivery_states = list(Delivery.State)
+    rows.deliveries = create(
+        Delivery,
+        (
+            Delivery(
+                message=reply,
+                connection=reply.connection,
+                room=reply.room,
+                state=delivery_states[n % len(delivery_states)],
+                next_run_at=now,
+                answer={"id": n},
+            )
+            for n, reply in enumerate(rows.replies)
+        ),
+    )
+    create(
+        Step,
+        (
+            Step(
+                turn=rows.turns[0],
+                position=n,
+                name=["store", "recall", "providers", "respond", "generate", "act", "reply"][n % 7],
+                input={"limit": 6},
+                output={"found": ["Engines", "Bernoulli numbers"]},
+                milliseconds=3.2 * n,
+            )
+            for n in numbers
+        ),
+    )
+    create(
+        ModelCall,
+        (
+            ModelCall(
+                turn=rows.turns[0],
+                position=n,
+                purpose="reply",
+                provider="http://127.0.0.1:8001/v1",
+                model="SmolLM2-135M-Instruct",
+                prompt=PROMPT,
+                answer="It can do whatever we know how to order it to perform.\n\nNothing more.",
+                parse_path="plain",
+                finish_reason="stop",
+                input_tokens=812,
+                output_tokens=24,
+                milliseconds=1412.0,
+            )
+            for n in numbers
+        ),
+    )
+    rows.memories = create(
+        Memory,
+        (
+            Memory(
+                agent=message.agent,
+                person=message.person,
+                room=message.room,
+                kind=Memory.Kind.MESSAGE,
+                scope=Memory.Scope.ROOM,
+                speaker=message.person.name,
+                text=message.text,
+                embedding=[0.1] * 8,
+                embedding_model="hashed",
+                source_messages=[str(message.pk)],
+                said_at=now,
+            )
+            for message in rows.messages
+        ),
+    )
+    Memory.objects.filter(pk__in=[kept.pk for kept in rows.memories[1:]]).update(
+        superseded_by=rows.memories[0]
+    )
+    others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
+    rows.relationships = create(
+        Relationship,
+        (
+            Relationship(
+                agent=rows.agents[n],
+                user_a=rows.people[n],
+                user_b=others[n],
+                relationship_type="friend",
+                strength=0.62,
+                tags=["work"],
+            )
+            for n in numbers
+        ),
+    )
+    rows.goals = create(
+        Goal,
+        (
+            Goal(agent=rows.agents[n], person=rows.people[n], room=rows.rooms[n], name=f"Learn {n}")
+            for n in numbers
+        ),
+    )
+    create(Objective, (Objective(goal=rows.goals[0], position=n, description=f"Part {n}") for n in numbers))
+    rows.plugins = create(
+        Plugin,
+        (
+            Plugin(
+                name=f"{prefix}-plugin-{n}",
+                path="plugins.builtin.clock",
+                permissions=["network", "schedule"],
+                granted=["schedule"],
+            )
+            for n in numbers
+        ),
+    )
+    rows.states = create(
+        PluginState,
+        (PluginState(plugin=f"p{n}", agent=rows.agents[n], room=rows.rooms[n]) for n in numbers),
+    )
+    rows.tasks = create(
+        ScheduledTask,
+        (
+            ScheduledTask(
+                agent=rows.agents[n],
+                room=rows.rooms[n],
+                plugin="clock",
+                task="remind",
+                schedule="every 60",
+                next_run_at=now,
+            )
+            for n in numbers
+        ),
+    )
+    create(TaskRun, (TaskRun(task=rows.tasks[0], slot=now + timedelta(minutes=n)) for n in numbers))
+    rows.events = create(Event, (Event(name="message:received", payload={"n": n}) for n in numbers))
+    users = create(User, (User(username=f"{prefix}-user-{n}") for n in numbers))
+    rows.keys = create(
+        ApiKey,
+        (
+            ApiKey(name=f"key {n}", prefix=f"{prefix}{n}", key_hash="0" * 64, user=user)
+            for n, user in enumerate(users)
+        ),
+    )
+    rows.groups = create(Group, (Group(name=f"{prefix} group {n}") for n in numbers))
+    made = [made[0] for made in vars(rows).values()]
+    rows.firsts = {type(first): first.pk for first in made} | {User: users[0].pk}
+    return rows

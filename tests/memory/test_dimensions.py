@@ -1,0 +1,90 @@
+"""A change of the embedding model is an error with its cure, never silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import Tags, run_checks
+from django.db import connection
+
+from memory.dimensions import check_dimensions, ensure_vector_index
+from memory.memories import remember
+from memory.models import Memory
+from memory.stores.postgres import (
+    VectorTooLarge,
+    create_vector_index,
+    has_vector_index,
+    indexed_field,
+    vector_index_name,
+)
+
+
+def _checks() -> list[Any]:
+    found = run_checks(tags=[Tags.database], databases=["default"])
+    return [message for message in found if message.id.startswith("memory.")]
+
+
+def test_a_store_of_the_settings_own_vectors_has_no_problem(scene: Any) -> None:
+    remember([scene.embedded("text"), scene.draft("waiting")])
+    assert check_dimensions() == []
+    assert _checks() == []
+
+
+def test_another_models_vectors_are_an_error_with_its_cure(scene: Any, settings: Any) -> None:
+    remember([scene.embedded("text")])
+    settings.EMBEDDING_BASE_URL, settings.EMBEDDING_MODEL = "http://localhost:1/v1", "text-embedding-3-small"
+    (error,) = [message for message in _checks() if message.id == "memory.E001"]
+    assert "1 memories have vectors of hashed-384 (384 numbers)" in error.msg
+    assert "text-embedding-3-small (1536)" in error.msg
+    assert "EMBEDDING_DIMENSIONS to 384" in error.hint
+    assert "manage.py clear_embeddings --model hashed-384 --yes" in error.hint
+
+
+def test_a_model_of_the_same_size_is_another_all_the_same(scene: Any) -> None:
+    remember([scene.embedded("text")])
+    Memory.objects.update(embedding_model="another")
+    assert [problem.id for problem in check_dimensions()] == ["memory.E001"]
+
+
+def test_settings_that_contradict_each_other_are_named(scene: Any, settings: Any) -> None:
+    settings.EMBEDDING_MODEL = "nobody-knows"
+    assert [problem.id for problem in check_dimensions()] == ["memory.E002"]
+    settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSIONS = "hashed", 5000
+    assert [problem.id for problem in check_dimensions()] == ["memory.E002"]
+
+
+def test_a_migration_makes_the_index_of_the_settings_size(scene: Any, settings: Any) -> None:
+    settings.EMBEDDING_DIMENSIONS = 768
+    assert [problem.id for problem in check_dimensions()] == ["memory.W001"]
+    ensure_vector_index()
+    assert has_vector_index(768)
+    assert check_dimensions() == []
+    ensure_vector_index()
+
+
+def test_long_vectors_are_indexed_as_half_floats_and_longer_ones_refused(scene: Any) -> None:
+    create_vector_index(3072)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_indexdef(to_regclass(%s))", [vector_index_name(3072)])
+        assert "halfvec" in cursor.fetchone()[0]
+    with pytest.raises(VectorTooLarge, match="EMBEDDING_DIMENSIONS"):
+        indexed_field(4001)
+
+
+def test_long_vectors_are_recalled_through_their_index(scene: Any, settings: Any) -> None:
+    from memory.retrieval import recall
+
+    settings.EMBEDDING_DIMENSIONS = 3072
+    ensure_vector_index()
+    vector = [1.0] + [0.0] * 3071
+    remember([scene.draft("long", embedding=vector, embedding_model="hashed-3072")])
+    (hit,) = recall(scene.query("x", embedding=vector, embedding_model="hashed-3072"))
+    assert hit.score == pytest.approx(1.0)
+
+
+def test_a_database_without_tables_yet_has_no_problem(db: None, settings: Any, monkeypatch: Any) -> None:
+    settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL = "hashed", ""
+    monkeypatch.setattr("memory.dimensions._has_table", lambda: False)
+    assert check_dimensions() == []
+    ensure_vector_index()
