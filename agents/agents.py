@@ -1,4 +1,6 @@
-"""Starts, pauses and stops agents, and tells workers that an agent changed; the admin calls it.
+"""Finds agents by name, starts, pauses and stops them, and tells workers that an agent changed.
+
+The admin and the commands call it.
 
 Workers keep what they read of an agent for as long as its revision stays the same.
 """
@@ -11,6 +13,26 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.models import Agent
+
+
+class UnknownAgent(LookupError):
+    """No agent has that name, or several have it; the text says which there are."""
+
+
+def get_agent(name: str) -> Agent:
+    """Return the agent of this slug or name, in any case.
+
+    Raises: UnknownAgent.
+    """
+    found = list(Agent.objects.filter(slug__iexact=name)) or list(Agent.objects.filter(name__iexact=name))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        slugs = ", ".join(agent.slug for agent in found)
+        raise UnknownAgent(f"{len(found)} agents are named {name!r}: say which by one of {slugs}.")
+    known = ", ".join(Agent.objects.order_by("slug").values_list("slug", flat=True))
+    cure = f"There are: {known}." if known else "There is none: `manage.py load_character` brings one."
+    raise UnknownAgent(f"No agent is named {name!r}. {cure}")
 
 
 def start(agent: Agent) -> None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from functools import cache
+import time
+from functools import lru_cache
 from typing import Any
 
+import redis
+import redis
 import structlog
 from celery import current_app
 from django.conf import settings
+from django.core.cache import cache as shared_cache
+from django.core.cache import cache
 from django.db import Error, connection
 from django.db.models.functions import Now
 
@@ -27,6 +32,10 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 OWN_THREADS = 32
+SEEN_AT_KEY = "dispatcher:seen_at"
+"""The cache's key under which every dispatcher writes `time.time()` after each round."""
+SEEN_AT_KEY = "dispatcher:seen_at"
+SEEN_EXPIRES_AFTER_SECONDS = 3600
 
 
 def dispatch_once() -> int:
@@ -62,8 +71,11 @@ def run(stop: threading.Event) -> None:
     while not stop.wait(settings.DISPATCH_PERIOD_SECONDS):
         try:
             count = dispatch_once()
+            tell_alive()
             if count:
                 log.info("dispatched", count=count)
+            with suppress(redis.RedisError):
+                shared_cache.set(SEEN_AT_KEY, time.time(), timeout=None)
         except Error as error:
             log.warning("dispatch_failed", error=str(error))
         except Exception:  # the door of a thread that must not end
@@ -71,6 +83,14 @@ def run(stop: threading.Event) -> None:
             metrics.ERRORS.labels(where="dispatcher").inc()
         finally:
             connection.close()
+
+
+def tell_alive() -> None:
+    """Tell whoever watches the site that dispatching goes on; it goes on without the cache too."""
+    try:
+        cache.set(SEEN_AT_KEY, time.time(), timeout=SEEN_EXPIRES_AFTER_SECONDS)
+    except (redis.RedisError, OSError) as error:
+        log.info("dispatcher_not_seen", error=str(error))
 
 
 _stop = threading.Event()
@@ -94,7 +114,7 @@ def _is_a_task_due() -> bool:
     )
 
 
-@cache
+@lru_cache(maxsize=1)
 def _executor() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(max_workers=OWN_THREADS, thread_name_prefix="dispatched")
 

@@ -60,7 +60,7 @@ def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
     With `is_limited`, the message counts against its person's PERSON_MESSAGES_PER_MINUTE.
     Raises: Refused with words for the sender; TooMany where the person's limit is reached.
     """
-    incoming = _clean(incoming)
+    incoming = clean(incoming)
     facts = senders.connection_facts(incoming.connection_id)
     if facts is None:
         raise Refused(f"There is no open connection {incoming.connection_id}.")
@@ -212,7 +212,11 @@ def _receipt_of_first(incoming: Incoming) -> Receipt:
     )
 
 
-def _clean(incoming: Incoming) -> Incoming:
+def clean(incoming: Incoming) -> Incoming:
+    """Return the message as it is stored: cleaned text, and ids that fit.
+
+    Raises: Refused with words for the sender.
+    """
     text = clean_text(incoming.text)
     if not text.strip() and not incoming.attachments:
         raise Refused("The message is empty: write something.")

@@ -18,14 +18,14 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from agents.dispatcher import SEEN_AT_KEY
+from agents.dispatcher import SEEN_AT_KEY
 from eliza_site.celery import app
 
 log = structlog.get_logger(__name__)
 
 PART_SECONDS = 3.0
 PING_SECONDS = 1.0
-DISPATCHER_KEY = "dispatcher:seen_at"
-"""The cache's key under which every dispatcher writes `time.time()` after each round."""
 
 
 class PartError(Exception):
@@ -149,7 +149,7 @@ def ask_cache() -> str:
 
 def ask_dispatcher() -> str:
     """Ask when a dispatcher last looked for work that was left behind."""
-    seen_at = cache.get(DISPATCHER_KEY)
+    seen_at = cache.get(SEEN_AT_KEY)
     if seen_at is None:
         raise PartError("no dispatcher was seen: every worker runs one, or `manage.py dispatch`")
     age = time.time() - float(seen_at)

@@ -107,6 +107,7 @@ class Rows(_TabularInline):
     """What belongs to a row, as a table of a few rows a page."""
 
     extra = 0
+    hide_title = True
     per_page = INLINE_ROWS
 
 

@@ -30,9 +30,8 @@ class ConnectionRows(Rows):
     """An agent's accounts on networks; each has a page with its secrets and settings."""
 
     model = _CONNECTION
-    fields = ("platform", "transport", "name", "external_id", "is_enabled")
-    readonly_fields = ("platform", "transport", "name", "external_id")
-    show_change_link = True
+    fields = ("connection_link", "platform", "transport", "external_id", "is_enabled")
+    readonly_fields = ("connection_link", "platform", "transport", "external_id")
     can_delete = False
 
     def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
@@ -42,6 +41,11 @@ class ConnectionRows(Rows):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave secrets in the database."""
         return super().get_queryset(request).defer("secrets")
+
+    @column("connection")
+    def connection_link(self, connection: Any) -> SafeString | str:
+        """Return a link to the connection's own page."""
+        return link_to(type(connection), connection.pk, connection)
 
 
 @admin.register(Agent)

@@ -24,7 +24,7 @@ from agents.characters import (
     stored_document,
 )
 from agents.models import Agent, Character, CharacterVersion
-from plugins.admin_pages import HistoryRows, Page, button, column, show_json, show_text
+from plugins.admin_pages import HistoryRows, Page, button, column, link_to, show_json, show_text
 
 
 class CharacterFileForm(forms.Form):
@@ -42,24 +42,32 @@ class VersionRows(HistoryRows):
     """A character's versions; each has a page that shows what it changed."""
 
     model = CharacterVersion
-    fields = ("number", "created_at")
+    fields = ("version_link", "created_at")
     readonly_fields = fields
-    show_change_link = True
     verbose_name_plural = "versions"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CharacterVersion]:
         """Leave the documents in the database."""
-        return super().get_queryset(request).defer("document").select_related("character")
+        return super().get_queryset(request).defer("document")
+
+    @column("version")
+    def version_link(self, version: CharacterVersion) -> SafeString | str:
+        """Return a link to what the version changed."""
+        return link_to(CharacterVersion, version.pk, f"version {version.number}")
 
 
 class AgentRows(HistoryRows):
     """The agents that are this character at work."""
 
     model = Agent
-    fields = ("name", "status", "slug", "created_at")
+    fields = ("agent_link", "status", "slug", "created_at")
     readonly_fields = fields
-    show_change_link = True
     verbose_name_plural = "agents"
+
+    @column("agent")
+    def agent_link(self, agent: Agent) -> SafeString | str:
+        """Return a link to the agent."""
+        return link_to(Agent, agent.pk, agent.name)
 
 
 @admin.register(Character)
@@ -78,7 +86,7 @@ class CharacterAdmin(Page):
     warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": (("name", "username"), "slug", "system", "bio", "lore", ("topics", "adjectives"))}),
-        ("Style", {"fields": (("style_all", "style_chat", "style_post"),)}),
+        ("Style", {"fields": ("style_all", "style_chat", "style_post")}),
         ("Examples", {"fields": ("message_examples", "post_examples")}),
         ("Knowledge and plugins", {"fields": (("knowledge", "plugins"),)}),
         ("Templates and settings", {"fields": ("templates", "settings")}),

@@ -82,10 +82,14 @@ class MergedRows(HistoryRows):
 
     model = Person
     fk_name = "merged_into"
-    fields = ("name", "created_at")
+    fields = ("person_link", "created_at")
     readonly_fields = fields
-    show_change_link = True
     verbose_name_plural = "people merged into this one"
+
+    @column("person")
+    def person_link(self, person: Person) -> SafeString | str:
+        """Return a link to the person."""
+        return link_to(Person, person.pk, person)
 
 
 @admin.register(World)

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import openai
 from django.conf import settings
@@ -65,18 +65,22 @@ class _Place:
     """The server of text models that the settings name."""
 
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     provider: str
 
 
 def choose_model(model_class: ModelClass, *, small: str = "", large: str = "") -> ChosenModel:
     """Choose the server and the model of this class; `small` and `large` are an agent's own names.
 
-    A name such as `scripted:Hello` is answered by the script, here.
+    A name such as `scripted:Hello` is answered by the script, here. The demonstration server has one model,
+    whatever name is asked for.
     """
     place = _place()
     is_demonstration = place.provider == "demonstration"
-    name = (large if model_class is ModelClass.LARGE else small) or _name_of(place, model_class)
+    own_name = large if model_class is ModelClass.LARGE else small
+    if is_demonstration and not own_name.startswith(SCRIPT_PREFIX):
+        own_name = ""
+    name = own_name or _name_of(place, model_class)
     if _override is not None:
         return ChosenModel(model=_override, name=name)
     if name.startswith(SCRIPT_PREFIX):
@@ -157,7 +161,7 @@ def _place() -> _Place:
 def _name_of(place: _Place, model_class: ModelClass) -> str:
     """Return the model's name by the settings, else by what the server has.
 
-    A demonstration server has one model, whatever is asked for. With OpenAI each class has a default. At
+    With OpenAI each class has a default. At
     another server one named class serves both; where none is named, the server is asked for its list.
     """
     if place.provider == "demonstration":

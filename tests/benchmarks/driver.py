@@ -97,9 +97,7 @@ class Person:
     async def say(self) -> str:
         """Say the next sentence and return the id of the turn that will answer it."""
         if self._reader is None or self._reader.at_eof():
-            self._reader, self._writer = await asyncio.open_connection(
-                self._site.hostname, self._site.port
-            )
+            self._reader, self._writer = await asyncio.open_connection(self._site.hostname, self._site.port)
         body = json.dumps({"text": next(self.sentences)})
         self._writer.write(f"{self._head}{len(body)}\r\n\r\n{body}".encode())
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()

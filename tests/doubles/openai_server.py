@@ -37,6 +37,7 @@ class Settings:
     """What the server does; changed at will while it runs."""
 
     latency_ms: float = 0.0
+    embedding_latency_ms: float | None = None  # None: as late as the answers
     gap_ms: float = 0.0
     chunks: int = 12
     answer: str = ANSWER
@@ -226,7 +227,9 @@ class Connection(asyncio.Protocol):
         ]
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         payload = {"object": "list", "data": data, "model": request["model"], "usage": usage}
-        return self.later(self.server.settings.latency_ms, reply(200, payload))
+        settings = self.server.settings
+        wait = settings.latency_ms if settings.embedding_latency_ms is None else settings.embedding_latency_ms
+        return self.later(wait, reply(200, payload))
 
     def complete(self, request: dict[str, Any], fault: str) -> None:
         settings = self.server.settings

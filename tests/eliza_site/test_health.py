@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from agents.dispatcher import SEEN_AT_KEY, tell_alive
 from eliza_site import health
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +64,7 @@ def test_a_part_that_hangs_has_failed_in_time(monkeypatch: pytest.MonkeyPatch) -
 
 def test_status_names_each_part_that_is_missing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PING_SECONDS", 0.1)
-    cache.delete(health.DISPATCHER_KEY)
+    cache.delete(SEEN_AT_KEY)
 
     answer = client.get("/statusz")
     parts = answer.json()["parts"]
@@ -74,7 +75,7 @@ def test_status_names_each_part_that_is_missing(client: Client, monkeypatch: pyt
 
 def test_status_is_good_when_every_part_answers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "find_nodes", lambda: ["worker-1@here", "celerybeat@here"])
-    cache.set(health.DISPATCHER_KEY, time.time(), timeout=60)
+    tell_alive()
 
     answer = client.get("/statusz")
 
@@ -83,7 +84,7 @@ def test_status_is_good_when_every_part_answers(client: Client, monkeypatch: pyt
 
 
 def test_a_dispatcher_that_stood_still_is_told(client: Client) -> None:
-    cache.set(health.DISPATCHER_KEY, time.time() - 3600, timeout=60)
+    cache.set(SEEN_AT_KEY, time.time() - 3600, timeout=60)
 
     detail = client.get("/statusz").json()["parts"]["dispatcher"]["detail"]
 

@@ -40,7 +40,9 @@ def test_without_key_and_address_the_demonstration_answers(bare_settings: Settin
     assert described.small == described.large == "smollm2-135m-instruct"
     assert described.base_url == f"http://127.0.0.1:{bare_settings.MODEL_PORT}/v1"
     assert "demonstration" in described.sentence
-    assert router.choose_model(ModelClass.LARGE).is_demonstration
+    chosen = router.choose_model(ModelClass.LARGE, large="gpt-own")
+    assert chosen.is_demonstration
+    assert chosen.name == "smollm2-135m-instruct"
 
 
 def test_a_key_alone_means_openai_and_says_which_models(bare_settings: Settings) -> None:

@@ -1,0 +1,116 @@
+"""Lanes: one holder at a time, and no message left without anyone to wake."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+
+from agents import lanes
+from agents.inbox import receive
+from agents.lanes import Lease
+from agents.models import Lane, Turn
+
+
+def test_a_claimed_lane_is_not_claimed_again_until_its_lease_ends(incoming: Any) -> None:
+    lane_id = receive(incoming()).lane_id
+    first = lanes.claim(lane_id)
+    assert first is not None
+    assert lanes.claim(lane_id) is None
+    Lane.objects.update(lease_until="2020-01-01T00:00:00Z")
+    second = lanes.claim(lane_id)
+    assert second is not None
+    assert second[0].token == first[0].token + 1
+
+
+def test_an_empty_a_delayed_and_an_unknown_lane_are_not_claimed(incoming: Any) -> None:
+    receipt = receive(incoming())
+    Lane.objects.update(next_run_at="2999-01-01T00:00:00Z")
+    assert lanes.claim(receipt.lane_id) is None
+    Lane.objects.update(next_run_at="2020-01-01T00:00:00Z")
+    Turn.objects.update(state=Turn.State.DONE)
+    assert lanes.claim(receipt.lane_id) is None
+    assert lanes.claim(receipt.turn_id) is None
+
+
+def test_renewing_tells_which_leases_are_still_held(incoming: Any) -> None:
+    held = lanes.claim(receive(incoming(person="ann")).lane_id)
+    lost = lanes.claim(receive(incoming(person="bob")).lane_id)
+    assert held is not None
+    assert lost is not None
+    Lane.objects.filter(pk=lost[0].lane_id).update(lease_token=99)
+    assert lanes.renew([held[0], lost[0]]) == {held[0]}
+
+
+def test_a_lane_with_an_open_turn_is_not_released(incoming: Any) -> None:
+    lease, _turn = lanes.claim(receive(incoming()).lane_id) or (None, None)
+    assert lease is not None
+    assert lanes.release_if_empty(lease) is False
+    Turn.objects.update(state=Turn.State.DONE)
+    assert lanes.release_if_empty(Lease(lane_id=lease.lane_id, token=99)) is False
+    assert lanes.release_if_empty(lease) is True
+
+
+def test_what_was_left_behind_is_found_once_in_a_while(incoming: Any) -> None:
+    left = receive(incoming(person="ann")).lane_id
+    receive(incoming(person="bob"))
+    Lane.objects.filter(pk=left).update(woke_at="2020-01-01T00:00:00Z")
+    assert lanes.find_due(limit=10, patience_seconds=5) == [left], "the other was woken just now"
+    assert lanes.find_due(limit=10, patience_seconds=5) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_comes_while_the_lane_is_released_is_not_left_behind(incoming: Any) -> None:
+    """The release waits for a message that is being stored, and then sees it."""
+    lease, _turn = lanes.claim(receive(incoming()).lane_id) or (None, None)
+    assert lease is not None
+    Turn.objects.update(state=Turn.State.DONE)
+    is_stored, may_commit, outcome = threading.Event(), threading.Event(), []
+
+    def store() -> None:
+        with transaction.atomic():
+            receive(incoming("one more"))
+            is_stored.set()
+            may_commit.wait(5)
+        database.close()
+
+    def release() -> None:
+        with transaction.atomic():
+            lanes.renew([lease])
+            outcome.append(lanes.release_if_empty(lease))
+        database.close()
+
+    storing, releasing = threading.Thread(target=store), threading.Thread(target=release)
+    storing.start()
+    assert is_stored.wait(5)
+    releasing.start()
+    time.sleep(0.3)
+    assert outcome == [], "the release waits for the lane's row"
+    may_commit.set()
+    storing.join()
+    releasing.join()
+    assert outcome == [False]
+    assert Turn.objects.filter(state="waiting").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_one_gets_the_lane(incoming: Any) -> None:
+    lane_id = receive(incoming()).lane_id
+    got: list[object] = []
+
+    def claim() -> None:
+        got.append(lanes.claim(lane_id))
+        database.close()
+
+    threads = [threading.Thread(target=claim) for _worker in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 12
+    assert sum(claimed is not None for claimed in got) == 1
+    assert Turn.objects.get().crash_count == 0
