@@ -14,11 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 import redis
-import redis
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.core.cache import cache as shared_cache
 from django.core.cache import cache
 from django.db import Error, connection
 from django.db.models.functions import Now
@@ -32,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 OWN_THREADS = 32
-SEEN_AT_KEY = "dispatcher:seen_at"
-"""The cache's key under which every dispatcher writes `time.time()` after each round."""
 SEEN_AT_KEY = "dispatcher:seen_at"
 SEEN_EXPIRES_AFTER_SECONDS = 3600
 
@@ -74,8 +70,6 @@ def run(stop: threading.Event) -> None:
             tell_alive()
             if count:
                 log.info("dispatched", count=count)
-            with suppress(redis.RedisError):
-                shared_cache.set(SEEN_AT_KEY, time.time(), timeout=None)
         except Error as error:
             log.warning("dispatch_failed", error=str(error))
         except Exception:  # the door of a thread that must not end

@@ -77,7 +77,8 @@ def _apply(effect: Effect, cause: _Cause, position: int) -> None:
                 agent_id=cause.agent_id,
                 name=effect.name,
                 person_id=cause.person_id,
-                room_id=cause.room_id,
+                # A goal with one person is the same goal in each of their private rooms.
+                room_id=None if _is_private(cause) else cause.room_id,
                 status=effect.status,
                 objectives=effect.objectives,
                 completed_objectives=effect.completed_objectives,
@@ -113,8 +114,7 @@ def _apply(effect: Effect, cause: _Cause, position: int) -> None:
 
 
 def _remember(effect: Remember, cause: _Cause, position: int) -> None:
-    room_type = Room.objects.values_list("type", flat=True).get(pk=cause.room_id) if cause.room_id else ""
-    scope = scope_for(room_type) if cause.room_id else "agent"
+    scope = _scope(cause)
     person_id = cause.person_id if effect.about_person else None
     if scope == "person" and person_id is None:
         scope = "room"
@@ -147,6 +147,16 @@ def _remember(effect: Remember, cause: _Cause, position: int) -> None:
             )
         ]
     )
+
+
+def _scope(cause: _Cause) -> str:
+    if cause.room_id is None:
+        return "agent"
+    return scope_for(Room.objects.values_list("type", flat=True).get(pk=cause.room_id))
+
+
+def _is_private(cause: _Cause) -> bool:
+    return cause.person_id is not None and _scope(cause) == "person"
 
 
 def _say(said: Sequence[Say], cause: _Cause) -> None:

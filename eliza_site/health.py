@@ -19,7 +19,6 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from agents.dispatcher import SEEN_AT_KEY
-from agents.dispatcher import SEEN_AT_KEY
 from eliza_site.celery import app
 
 log = structlog.get_logger(__name__)

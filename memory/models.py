@@ -29,7 +29,9 @@ class Memory(models.Model):
         AGENT = "agent", "wherever the agent speaks"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="memories")
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.CASCADE, related_name="memories", db_index=False
+    )
     person = models.ForeignKey(
         "agents.Person", null=True, blank=True, on_delete=models.CASCADE, related_name="memories"
     )

@@ -29,7 +29,9 @@ class Route:
 
 def find_route(agent: Agent, platform: str) -> Route:
     """Find the agent's connection to the platform."""
-    known = list(Connection.objects.filter(agent=agent, platform=platform).order_by("-is_enabled", "created_at"))
+    known = list(
+        Connection.objects.filter(agent=agent, platform=platform).order_by("-is_enabled", "created_at")
+    )
     if not known:
         return Route(platform=platform, connection=None)
     return Route(platform=platform, connection=known[0], is_disabled=not known[0].is_enabled)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from plugins.api import Attachment
 
 NOBODY = UUID(int=0)
 MAX_PLATFORM_CHARACTERS = 30
+BROKEN_BYTES = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of bytes that are not UTF-8."""
 YEARS = range(1970, 2101)
 EXAMPLE_TIME = "2026-05-01T12:00:00.000000Z"
 KNOWN_KEYS = frozenset(
@@ -112,12 +115,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def survey(path: Path) -> Survey:
-    """Read the whole file, and tell what it holds and what is wrong with it."""
+def survey(path: Path, *, check: Callable[[InboundLine], None]) -> Survey:
+    """Read the whole file, and tell what it holds and what is wrong with it; `check` may raise BadLine too."""
     found = Survey()
     for number, raw in read_lines(path):
         try:
             line = parse_line(number, raw)
+            check(line)
             found.note(line)
         except BadLine as error:
             found.faults.append((number, str(error)))
@@ -153,7 +157,7 @@ def parse_line(number: int, raw: str) -> InboundLine:
 
 
 def _object(raw: str) -> dict[str, Any]:
-    if any("\udc80" <= character <= "\udcff" for character in raw) if not raw.isascii() else False:
+    if BROKEN_BYTES.search(raw):
         raise BadLine("is not UTF-8: save the file as UTF-8")
     try:
         found = json.loads(raw)

@@ -144,9 +144,6 @@ class CharacterAdmin(Page):
         for field in Character._meta.concrete_fields:
             setattr(obj, field.attname, getattr(saved, field.attname))
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save nothing: what belongs to a character is history."""
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let versions go with their character, though nobody deletes one of them alone."""
         objects, counts, missing, protected = super().get_deleted_objects(objs, request)

@@ -13,9 +13,7 @@ class Lane(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="lanes")
-    person = models.ForeignKey(
-        "agents.Person", null=True, on_delete=models.CASCADE, related_name="lanes"
-    )
+    person = models.ForeignKey("agents.Person", null=True, on_delete=models.CASCADE, related_name="lanes")
     room = models.ForeignKey("agents.Room", null=True, on_delete=models.CASCADE, related_name="lanes")
     last_sequence = models.BigIntegerField(default=0)
     lease_owner = models.CharField(max_length=120, blank=True)

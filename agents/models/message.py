@@ -14,12 +14,10 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="messages")
     connection = models.ForeignKey(
-        "transports.Connection", on_delete=models.CASCADE, related_name="messages"
+        "transports.Connection", on_delete=models.CASCADE, related_name="messages", db_index=False
     )
-    room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="messages")
-    person = models.ForeignKey(
-        "agents.Person", null=True, on_delete=models.SET_NULL, related_name="messages"
-    )
+    room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="messages", db_index=False)
+    person = models.ForeignKey("agents.Person", null=True, on_delete=models.SET_NULL, related_name="messages")
     direction = models.CharField(max_length=3, choices=Direction)
     text = models.TextField(blank=True)
     attachments = models.JSONField(default=list, blank=True)
@@ -29,7 +27,7 @@ class Message(models.Model):
     is_verified = models.BooleanField(default=True)
     platform_data = models.JSONField(default=dict, blank=True)
     turn = models.ForeignKey(
-        "agents.Turn", null=True, on_delete=models.SET_NULL, related_name="replies", db_constraint=True
+        "agents.Turn", null=True, on_delete=models.SET_NULL, related_name="replies", db_index=False
     )
     position = models.PositiveSmallIntegerField(null=True)
     said_at = models.DateTimeField()
@@ -38,9 +36,7 @@ class Message(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["connection", "external_id"], name="one_message_a_network_id"
-            ),
+            models.UniqueConstraint(fields=["connection", "external_id"], name="one_message_a_network_id"),
             models.UniqueConstraint(fields=["turn", "position"], name="one_reply_a_turn_position"),
         ]
         indexes = [models.Index(fields=["room", "agent", "-received_at"], name="message_recent_of_room")]

@@ -35,9 +35,7 @@ class Account(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["platform", "external_id"], name="one_account_a_platform_id"
-            )
+            models.UniqueConstraint(fields=["platform", "external_id"], name="one_account_a_platform_id")
         ]
 
     def __str__(self) -> str:

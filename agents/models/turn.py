@@ -9,6 +9,7 @@ class Turn(models.Model):
 
     `cause_kind` and `cause_id` name the cause and are unique, so that a cause is worked once. Errors and
     crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when one never ended.
+    Foreign keys that a constraint begins with have no second index of their own.
     """
 
     class State(models.TextChoices):
@@ -36,7 +37,7 @@ class Turn(models.Model):
     OPEN_STATES = (State.WAITING, State.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    lane = models.ForeignKey("agents.Lane", on_delete=models.CASCADE, related_name="turns")
+    lane = models.ForeignKey("agents.Lane", on_delete=models.CASCADE, related_name="turns", db_index=False)
     sequence = models.BigIntegerField()
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="turns")
     room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="turns")
@@ -99,7 +100,7 @@ class Step(models.Model):
         UNCERTAIN = "uncertain"
 
     id = models.BigAutoField(primary_key=True)
-    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=60)
     state = models.CharField(max_length=10, choices=State, default=State.DONE)
@@ -121,7 +122,7 @@ class ModelCall(models.Model):
     """One request to a model. What is unknown is NULL, never 0."""
 
     id = models.BigAutoField(primary_key=True)
-    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="model_calls")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="model_calls", db_index=False)
     position = models.PositiveSmallIntegerField()
     purpose = models.CharField(max_length=30)
     provider = models.CharField(max_length=200)

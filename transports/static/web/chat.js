@@ -113,6 +113,7 @@ function enter(room, page) {
     onRetry: deliver,
     onChange: followText,
     onSpoken: (text) => (at("spoken").textContent = text),
+    onEnded: () => [150, 1500].forEach((wait) => setTimeout(catchUp, wait)),
   });
   state.conversation.addHistory(page.messages);
   setBefore(page.before);
@@ -208,7 +209,6 @@ async function stop() {
   at("stop").disabled = true;
   const { conversation } = state;
   for (const id of conversation.openTurns) {
-    conversation.turns.get(id).isStopping = true;
     try {
       await api.stopTurn(id);
     } catch (error) {

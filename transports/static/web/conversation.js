@@ -8,8 +8,8 @@ import { renderMarkdown } from "./markdown.js";
 const OPEN = new Set(["waiting", "running"]);
 
 export class Conversation {
-  constructor(log, { agentName, hue, onAskAgain, onRetry, onChange, onSpoken }) {
-    Object.assign(this, { log, agentName, hue, onAskAgain, onRetry, onChange, onSpoken });
+  constructor(log, { agentName, hue, onAskAgain, onRetry, onChange, onSpoken, onEnded }) {
+    Object.assign(this, { log, agentName, hue, onAskAgain, onRetry, onChange, onSpoken, onEnded });
     this.exchanges = new Map(); // by the message's id, or `client:<id>` until it has one
     this.turns = new Map(); // turn id → { exchange, lease, text, live, isOver }
     this.seen = new Set(); // ids of the agent's messages
@@ -31,7 +31,6 @@ export class Conversation {
       if (message.direction === "in") {
         const exchange = this.ask({ ...message, at: message.said_at, before: anchor });
         if (message.turn) this.turnOf(message.turn, exchange);
-        if (message.turn && !OPEN.has(message.turn_state)) this.turns.get(message.turn).state = message.turn_state;
       } else {
         this.reply({ ...message, turn: message.turn ?? "" }, { isQuiet: true, before: anchor });
       }
@@ -163,17 +162,19 @@ export class Conversation {
   done(data) {
     const turn = this.turns.get(data.turn);
     if (!turn || turn.isOver) return;
+    // Without an answer, history says how the turn ended.
+    if (!turn.replies && !data.turn_state) return this.onEnded();
     turn.isOver = true;
     if (!turn.live) return;
     turn.live.element.classList.remove("waiting", "streaming");
-    const isStopped = turn.isStopping || turn.state === "stopped" || data.turn_state === "stopped";
+    const isStopped = data.turn_state === "stopped";
     if (turn.text) {
       turn.live.body.replaceChildren(renderMarkdown(turn.text));
       this.tools(turn.live, turn.text, turn.exchange, new Date());
     } else turn.live.element.remove();
     if (isStopped) this.note(turn.exchange, "You stopped this answer.");
     else if (!turn.text) {
-      const isDead = (turn.state ?? data.turn_state) === "dead";
+      const isDead = data.turn_state === "dead";
       this.note(turn.exchange, `${this.agentName} ${isDead ? "could not" : "chose not to"} answer.`, isDead ? "fault" : "");
     }
     turn.live = null;
