@@ -19,12 +19,12 @@ from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
-from django.db.models.functions import Now
 
 from agents import evaluation, lanes, metrics, outbox
 from agents.wakeups import wake
 from memory.writes import find_unembedded_count
-from plugins.models import Event, ScheduledTask, TaskRun
+from plugins.calendar import is_task_due
+from plugins.events import has_due_events
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +47,9 @@ def dispatch_once() -> int:
     found += [("agents.evaluate_turn", {"lane_id": str(lane_id)}) for lane_id in evaluation.find_due(BATCH)]
     if find_unembedded_count():
         found.append(("memory.embed_memories", {}))
-    if _is_a_task_due():
+    if is_task_due():
         found.append(("plugins.run_due_tasks", {}))
-    if Event.objects.filter(handled_at__isnull=True).exists():
+    if has_due_events():
         found.append(("plugins.handle_events", {}))
     for name, arguments in found:
         hand_out(name, arguments)
@@ -99,13 +99,6 @@ def start(**_signal: object) -> None:
 def stop(**_signal: object) -> None:
     """Stop this process' dispatcher; Celery calls it when a worker shuts down."""
     _stop.set()
-
-
-def _is_a_task_due() -> bool:
-    return (
-        ScheduledTask.objects.filter(is_enabled=True, next_run_at__lte=Now()).exists()
-        or TaskRun.objects.filter(state=TaskRun.State.RUNNING, lease_until__lt=Now()).exists()
-    )
 
 
 @lru_cache(maxsize=1)

@@ -222,8 +222,8 @@ def clean(incoming: Incoming) -> Incoming:
         raise Refused("The message is empty: write something.")
     if len(text) > settings.MESSAGE_MAX_CHARACTERS:
         raise Refused(
-            f"The message has {len(text):,} characters; at most {settings.MESSAGE_MAX_CHARACTERS:,} are taken."
-            " Send it in parts."
+            f"The message has {len(text):,} characters; at most {settings.MESSAGE_MAX_CHARACTERS:,} are"
+            " taken. Send it in parts."
         )
     if incoming.said_at.tzinfo is None:
         raise Refused(f"The time {incoming.said_at.isoformat()} has no zone: add one, such as Z.")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import Counter, Histogram
+
+from plugins.time_limits import TimeLimitExceeded
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -24,6 +28,20 @@ PLUGIN_EXECUTIONS = Counter(
 )
 ERRORS = Counter("eliza_errors_total", "Errors that were caught at a door.", ["where"])
 AI_FAILURES = Counter("eliza_ai_failures_total", "Requests that brought no answer.", ["model", "reason"])
+
+
+@contextmanager
+def counted(plugin: str, component: str) -> Iterator[None]:
+    """Count the block as one execution of a plugin's component: ok, failed, or over its time limit."""
+    outcome = "failed"
+    try:
+        yield
+        outcome = "ok"
+    except TimeLimitExceeded:
+        outcome = "time_limit"
+        raise
+    finally:
+        PLUGIN_EXECUTIONS.labels(plugin, component, outcome).inc()
 
 
 def seconds_since(moment: dt.datetime) -> float:

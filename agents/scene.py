@@ -6,11 +6,29 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.facts import AgentFacts
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.facts import AgentFacts, agent_facts
 from agents.lanes import ClaimedTurn
+from agents.models import Message
 from agents.outbox import Destination
+from agents.states import plugin_states_for
+from memory.goals import find_active_goals
 from memory.memories import MemoryDraft, scope_for
-from plugins.api import ActionResult, Attachment, Context, JSONObject, MessageView, SecurityContext, State
+from plugins.api import (
+    ActionResult,
+    Attachment,
+    Context,
+    GoalView,
+    JSONObject,
+    MessageView,
+    PersonView,
+    RoomView,
+    SecurityContext,
+    State,
+)
 from plugins.registry import SERVICES
 
 TALK = "talk"
@@ -53,6 +71,37 @@ class Scene:
             previous_results=previous_results,
             settings=plugin_settings if isinstance(plugin_settings, dict) else {},
         )
+
+
+def read_scene(turn: ClaimedTurn) -> Scene:
+    """Read what a turn starts from: the agent, the room, the person, and the room's last messages."""
+    agent = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
+    person = turn.person_id and PersonView(
+        id=turn.person_id, name=turn.person_name, is_bot=turn.person_is_bot
+    )
+    state = State(
+        agent=agent.view,
+        room=RoomView(
+            id=turn.room_id,
+            platform=turn.room_platform,
+            platform_id=turn.room_external_id,
+            type=turn.room_type,
+            name=turn.room_name,
+        ),
+        person=person or None,
+        recent_messages=_recent_messages(turn, agent.view.name),
+        conversation_context=turn.room_name,
+        goals=_goals(turn),
+        plugin_states=_plugin_states(turn),
+    )
+    return Scene(
+        turn=turn,
+        agent=agent,
+        message=message_of(turn),
+        state=state,
+        security=security_of(turn),
+        now=timezone.now(),
+    )
 
 
 def message_of(turn: ClaimedTurn) -> MessageView:
@@ -109,3 +158,36 @@ def message_draft(
         embedding=embedding,
         embedding_model=embedding_model,
     )
+
+
+def _recent_messages(turn: ClaimedTurn, agent_name: str) -> tuple[MessageView, ...]:
+    rows = (
+        Message.objects.filter(room_id=turn.room_id, agent_id=turn.agent_id)
+        .filter(Q(direction=Message.Direction.OUT) | Q(received_at__lt=turn.received_at))
+        .exclude(pk=turn.message_id)
+        .order_by("-received_at")
+        .values_list("id", "direction", "text", "person_id", "person__name", "said_at", "attachments")
+    )
+    return tuple(
+        MessageView(
+            id=row[0],
+            text=row[2],
+            speaker=agent_name if row[1] == Message.Direction.OUT else row[4] or "",
+            person_id=None if row[1] == Message.Direction.OUT else row[3],
+            said_at=row[5],
+            attachments=tuple(Attachment(**attachment) for attachment in row[6]),
+        )
+        for row in reversed(rows[: settings.RECENT_MESSAGES])
+    )
+
+
+def _goals(turn: ClaimedTurn) -> tuple[GoalView, ...]:
+    if not turn.has_goals:
+        return ()
+    return tuple(find_active_goals(turn.agent_id, turn.room_id, turn.person_id))
+
+
+def _plugin_states(turn: ClaimedTurn) -> dict[str, JSONObject]:
+    if not turn.has_plugin_states:
+        return {}
+    return plugin_states_for(turn.agent_id, turn.room_id, turn.person_id)

@@ -27,7 +27,7 @@ def find_workers() -> list[str]:
 
 
 def explain_waiting() -> str:
-    """Say in a sentence why a turn may not have been worked: no broker, no worker, or workers that are slow."""
+    """Say in a sentence why a turn may not be over: no broker, no worker, or workers that are slow."""
     try:
         workers = find_workers()
     except BrokerAway as error:

@@ -81,7 +81,7 @@ def _on_stranger(request: HttpRequest, _stranger: AuthenticationError) -> HttpRe
 
 @api.exception_handler(ValidationError)
 def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors]
+    faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors]
     return _error(request, 422, "; ".join(faults))
 
 
@@ -119,6 +119,12 @@ def _on_database_away(request: HttpRequest, error: DatabaseError) -> HttpRespons
 def _on_defect(request: HttpRequest, error: Exception) -> HttpResponse:
     log.exception("api_request_failed", path=request.path, exc_info=error)
     return _error(request, 500, "Something went wrong here; it was written to the log. Please try again.")
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    """Name a fault's place as the caller knows it: a body is one object here, whatever its parameter's name."""
+    known = location[2:] if location[0] == "body" else location[1:]
+    return ".".join(map(str, known)) or "body"
 
 
 def _error(request: HttpRequest, status: int, detail: str) -> HttpResponse:

@@ -72,13 +72,14 @@ def recall(query: RecallQuery) -> list[RecalledMemory]:
 
 
 def _hit(row: tuple[Any, ...]) -> RecalledMemory:
-    id, kind, text, said_at, source_messages, distance = row
+    id, kind, text, said_at, speaker, source_messages, distance = row
     nearness = 1.0 - distance
     return RecalledMemory(
         id=id,
         kind=kind,
         text=text,
         said_at=said_at,
+        speaker=speaker,
         score=nearness,
         scores={"vector": nearness},
         source_message_ids=tuple(map(UUID, json.loads(source_messages))),
@@ -106,7 +107,7 @@ def _statement(
     )
     if kinds is not None:
         rows = rows.filter(kind__in=kinds)
-    columns = ("id", "kind", "text", "said_at", "source_messages", "distance")
+    columns = ("id", "kind", "text", "said_at", "speaker", "source_messages", "distance")
     sql, parameters = rows.values_list(*columns)[:limit].query.sql_with_params()
     return sql, tuple((_slot(parameter), parameter) for parameter in parameters)
 

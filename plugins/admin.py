@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from plugins.admin_pages import (
     BigTable,
@@ -43,50 +41,20 @@ class Found(Page):
         return False
 
 
-class PluginForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Whether a plugin is on, and which of the permissions that it asks for it has."""
-
-    granted = forms.MultipleChoiceField(
-        required=False,
-        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        help_text="A plugin that lacks a permission which it asks for may be refused at its next load.",
-    )
-
-    class Meta:
-        model = Plugin
-        fields = ("is_enabled", "granted")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        granted = self.fields.get("granted")
-        if isinstance(granted, forms.MultipleChoiceField):
-            known = dict.fromkeys([*self.instance.permissions, *self.instance.granted])
-            granted.choices = [(name, name) for name in known]
-
-
 @admin.register(Plugin)
-class PluginAdmin(Found):
+class PluginAdmin(ReadOnly, Page):
     """The plugins that were found."""
 
-    form = PluginForm
-    list_display = ("name", "version", "is_enabled", "granted_count", "loaded_at", "first_error")
-    list_filter = ("is_enabled",)
+    list_display = ("name", "version", "asked_permissions", "loaded_at", "first_error")
     search_fields = ("name", "description")
     ordering = ("name",)
-    fields = (
-        ("name", "version"),
-        "description",
-        "path",
-        "whole_error",
-        ("is_enabled", "granted"),
-        "loaded_at",
-    )
-    readonly_fields = ("name", "version", "description", "path", "whole_error", "loaded_at")
+    fields = (("name", "version"), "description", "path", "asked_permissions", "whole_error", "loaded_at")
+    readonly_fields = ("asked_permissions", "whole_error")
 
-    @column("granted")
-    def granted_count(self, plugin: Plugin) -> str:
-        """Return how many of its permissions it has."""
-        return f"{len(plugin.granted)} of {len(plugin.permissions)}"
+    @column("asks for")
+    def asked_permissions(self, plugin: Plugin) -> str:
+        """Return the permissions that it asks for."""
+        return ", ".join(plugin.permissions) or "nothing"
 
     @column("why it was refused")
     def first_error(self, plugin: Plugin) -> str:

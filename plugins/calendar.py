@@ -1,12 +1,17 @@
-"""The calendar: puts plugins' tasks on it. `agents.effects` and the scheduler call it."""
+"""The calendar: puts plugins' tasks on it, and tells whether one is due.
+
+`agents.effects`, the scheduler and the dispatcher call it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from uuid import UUID
 
+from django.db.models.functions import Now
+
 from plugins.api import JSONObject
-from plugins.models import ScheduledTask
+from plugins.models import ScheduledTask, TaskRun
 from plugins.registry import get_registry
 from plugins.slots import ONCE, BadSchedule, next_slot
 
@@ -44,6 +49,14 @@ def schedule_task(
         schedule=schedule,
         arguments=dict(arguments or {}),
         next_run_at=at or first,
+    )
+
+
+def is_task_due() -> bool:
+    """Tell whether a task is due, or a run of one was left behind by a crash."""
+    return (
+        ScheduledTask.objects.filter(is_enabled=True, next_run_at__lte=Now()).exists()
+        or TaskRun.objects.filter(state=TaskRun.State.RUNNING, lease_until__lt=Now()).exists()
     )
 
 

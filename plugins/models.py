@@ -5,15 +5,13 @@ from uuid_utils.compat import uuid7
 
 
 class Plugin(models.Model):
-    """A plugin that was found, whether an operator has it on, and what it was granted."""
+    """A plugin that was found: what it asks for, and why it was refused where it was."""
 
     name = models.CharField(max_length=100, primary_key=True)
     path = models.CharField(max_length=200, help_text="Dotted path of its module, or its entry point.")
     version = models.CharField(max_length=50, blank=True)
     description = models.CharField(max_length=500, blank=True)
-    is_enabled = models.BooleanField(default=True)
     permissions = models.JSONField(default=list, blank=True, help_text="What it asks for.")
-    granted = models.JSONField(default=list, blank=True, help_text="What an operator grants.")
     error = models.TextField(blank=True, help_text="Why it was refused at its last load.")
     loaded_at = models.DateTimeField(null=True, blank=True)
 

@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from plugins.models import Plugin
-from plugins.permissions import granted_permissions
 from plugins.registry import get_registry
 
 
@@ -17,7 +16,7 @@ from plugins.registry import get_registry
 def record_plugins() -> int:
     """Note each plugin that this process loaded or refused, and return how many there are.
 
-    A plugin noted earlier that is there no more stays, switched off, and says so.
+    A plugin noted earlier that is there no more stays, and says so.
     """
     registry = get_registry()
     names = [
@@ -25,17 +24,12 @@ def record_plugins() -> int:
         *(refusal.name[:100] for refusal in registry.refused),
     ]
     Plugin.objects.exclude(name__in=names).update(
-        is_enabled=False, error="It was not found when plugins were last recorded."
+        error="It was not found when plugins were last recorded."
     )
     for refusal in registry.refused:
         Plugin.objects.update_or_create(
             name=refusal.name[:100],
-            defaults={
-                "path": refusal.path[:200],
-                "is_enabled": False,
-                "error": refusal.reason,
-                "granted": [],
-            },
+            defaults={"path": refusal.path[:200], "error": refusal.reason},
         )
     for loaded in registry.plugins:
         plugin = loaded.plugin
@@ -45,9 +39,7 @@ def record_plugins() -> int:
                 "path": loaded.path[:200],
                 "version": plugin.version[:50],
                 "description": plugin.description[:500],
-                "is_enabled": True,
                 "permissions": sorted(plugin.permissions),
-                "granted": sorted(granted_permissions(plugin.name)),
                 "error": "",
                 "loaded_at": Now(),
             },

@@ -8,11 +8,11 @@ import time
 import structlog
 from celery import shared_task
 
-from plugins import events, scheduler
+from plugins import events, pruning, scheduler
 
 log = structlog.get_logger(__name__)
 
-SYNC_PERIOD_SECONDS = 3600.0
+HOUR_SECONDS = 3600.0
 
 
 class _Hourly:
@@ -26,22 +26,23 @@ class _Hourly:
         with self._lock:
             if time.monotonic() < self._next_at:
                 return False
-            self._next_at = time.monotonic() + SYNC_PERIOD_SECONDS
+            self._next_at = time.monotonic() + HOUR_SECONDS
             return True
 
 
-_sync = _Hourly()
+_housekeeping = _Hourly()
 
 
 @shared_task(name="plugins.run_due_tasks")
 def run_due_tasks() -> int:
     """Run what is due on the calendar; beat sends it, and the dispatcher calls it."""
-    if _sync.is_due():
-        try:
-            scheduler.sync_tasks()
-        # What stands on the calendar already is run all the same.
-        except Exception:
-            log.exception("tasks_not_synced")
+    if _housekeeping.is_due():
+        for chore in (scheduler.sync_tasks, pruning.prune):
+            try:
+                chore()
+            # What stands on the calendar already is run all the same.
+            except Exception:
+                log.exception("chore_failed", chore=chore.__name__)
     return scheduler.run_due()
 
 

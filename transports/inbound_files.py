@@ -1,10 +1,10 @@
 """Files of inbound messages, one JSON object a line: each line checked, and read again when it is sent.
 
-A line: `{"id", "platform", "room", "person", "text", "at", "attachments"?, "mention"?, "room_type"?}`. `at` is
-a time with its zone. `attachments` are objects with `url`, `content_type`? and `name`?. `mention` is true
+A line: `{"id", "platform", "room", "person", "text", "at", "attachments"?, "mention"?, "room_type"?}`. `at`
+is a time with its zone. `attachments` are objects with `url`, `content_type`? and `name`?. `mention` is true
 unless it says false. `room_type` is elizaOS' channel type; a room that no line says it of is a DM where one
-person alone speaks in the file, and a GROUP otherwise. What else a line says is kept as the message's
-platform data. `transports.ingest` calls it.
+person alone speaks in the file, and a GROUP otherwise; a room that is known already stays what it is. What
+else a line says is kept as the message's platform data. `transports.ingest` calls it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def survey(path: Path, *, check: Callable[[InboundLine], None]) -> Survey:
-    """Read the whole file, and tell what it holds and what is wrong with it; `check` may raise BadLine too."""
+    """Read the whole file, and tell what it holds and what is wrong in it; `check` may raise BadLine, too."""
     found = Survey()
     for number, raw in read_lines(path):
         try:

@@ -78,13 +78,12 @@ class ReplyLine:
             "received_at": _microseconds(self.received_at),
             "replied_at": _microseconds(self.replied_at) if self.replied_at else None,
             "state": self.state,
-            "platform": self.platform,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait: `seconds` after the last message was sent, and `stalled_seconds` without any turn's end."""
+    """How long to wait: `seconds` after the last message, and `stalled_seconds` without any turn's end."""
 
     seconds: float | None = None
     stalled_seconds: float = STALLED_AFTER_SECONDS

@@ -17,7 +17,7 @@ LAST = "~"
 
 
 class ReplyFile:
-    """Writes replies as they come. Where two came to be known in the wrong order, it is put right at the end."""
+    """Writes replies as they come. What became known in the wrong order is put right at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

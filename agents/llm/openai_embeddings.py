@@ -68,7 +68,7 @@ class OpenAIEmbedder:
         if rows.shape[1] != self.dimensions:
             raise EmbeddingError(
                 f"{self._model} makes vectors of {rows.shape[1]} numbers, not {self.dimensions} as expected: "
-                f"set EMBEDDING_DIMENSIONS={rows.shape[1]} and run `manage.py reembed_memories`, or set "
+                f"set EMBEDDING_DIMENSIONS={rows.shape[1]} and run `manage.py clear_embeddings`, or set "
                 "EMBEDDING_MODEL back to the model that made the vectors which are kept."
             )
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)

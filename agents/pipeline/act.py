@@ -13,19 +13,18 @@ from collections.abc import Sequence
 import structlog
 from django.db import transaction
 
-from agents import effects, lanes
-from agents.databases import release_connection
+from agents import effects, lanes, metrics
 from agents.models import Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
 from agents.replies import Answer
 from agents.scene import Scene
 from agents.streams import StreamEvent, TurnStream
-from agents.timeouts import call_within
 from agents.trace import StepRecord, Trace
 from plugins.api import Action, ActionResult, Attachment, Say
 from plugins.permissions import check_effects
 from plugins.registry import Registered
+from plugins.time_limits import call_within
 
 log = structlog.get_logger(__name__)
 
@@ -112,14 +111,12 @@ def _execute(
     action = found.component
     context = scene.context(found.plugin, arguments=arguments, previous_results=previous)
     try:
-        if action.name in PLAIN_ACTIONS:
-            result = action.execute(context)
-        else:
-            release_connection()
-            result = call_within(
-                action.time_limit_seconds, lambda: action.execute(context), what=f"The action {action.name}"
-            )
-        check_effects(found.plugin, result.effects)
+        with metrics.counted(found.plugin, action.name):
+            if action.name in PLAIN_ACTIONS:
+                result = action.execute(context)
+            else:
+                result = call_within(action.time_limit_seconds, action.execute, context)
+            check_effects(found.plugin, result.effects)
     except Exception as error:  # a plugin may raise anything, and costs its own part only
         log.warning("action_failed", action=action.name, turn=str(scene.turn.id), exc_info=True)
         step.state = Step.State.FAILED

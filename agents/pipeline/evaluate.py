@@ -7,24 +7,22 @@ from functools import partial
 
 import structlog
 
-from agents import effects
-from agents.databases import release_connection
+from agents import effects, metrics
 from agents.lanes import ClaimedTurn
 from agents.models import Step, Turn
-from agents.pipeline.store import open_scene
-from agents.scene import Scene
-from agents.timeouts import call_within
+from agents.scene import Scene, read_scene
 from agents.trace import Trace
-from plugins.api import EvaluationResult, Evaluator
+from plugins.api import Context, EvaluationResult, Evaluator
 from plugins.permissions import check_effects
 from plugins.registry import Registered
+from plugins.time_limits import call_within
 
 log = structlog.get_logger(__name__)
 
 
 def evaluate(turn: ClaimedTurn, trace: Trace) -> list[Callable[[], object]]:
     """Ask each evaluator, and return what is to be applied in the transaction that ends the evaluation."""
-    scene = open_scene(turn, trace)
+    scene = read_scene(turn)
     is_answered = Turn.objects.values_list("outcome", flat=True).get(pk=turn.id) == Turn.Outcome.REPLIED
     to_apply: list[Callable[[], object]] = []
     for registered in scene.agent.components.evaluators:
@@ -53,13 +51,9 @@ def _ask(registered: Registered[Evaluator], scene: Scene, trace: Trace) -> Evalu
     context = scene.context(registered.plugin)
     with trace.step(f"evaluate:{evaluator.name}"[:60]) as step:
         try:
-            release_connection()
-            result = call_within(
-                evaluator.time_limit_seconds,
-                lambda: evaluator.evaluate(context) if evaluator.validate(context) else EvaluationResult(),
-                what=f"The evaluator {evaluator.name}",
-            )
-            check_effects(registered.plugin, result.effects)
+            with metrics.counted(registered.plugin, evaluator.name):
+                result = call_within(evaluator.time_limit_seconds, _evaluated, evaluator, context)
+                check_effects(registered.plugin, result.effects)
         except Exception as error:  # a plugin may raise anything, and costs its own part only
             log.warning("evaluator_failed", evaluator=evaluator.name, exc_info=True)
             step.state = Step.State.FAILED
@@ -67,3 +61,7 @@ def _ask(registered: Registered[Evaluator], scene: Scene, trace: Trace) -> Evalu
             return None
         step.output = {"note": result.note, "effects": [type(effect).__name__ for effect in result.effects]}
         return result
+
+
+def _evaluated(evaluator: Evaluator, context: Context) -> EvaluationResult:
+    return evaluator.evaluate(context) if evaluator.validate(context) else EvaluationResult()

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from agents.databases import release_connection
+from agents import metrics
 from agents.models import Step
 from agents.scene import Scene
-from agents.timeouts import call_within
 from agents.trace import Trace
 from plugins.api import Provided, Provider
 from plugins.registry import Registered
+from plugins.time_limits import call_within
 
 log = structlog.get_logger(__name__)
 
@@ -55,13 +55,9 @@ def gather(scene: Scene, trace: Trace) -> Gathered:
 def _ask(registered: Registered[Provider], scene: Scene) -> Provided:
     provider = registered.component
     context = scene.context(registered.plugin)
-    if provider.cheap:
-        provided = provider.get(context)
-    else:
-        release_connection()
-        provided = call_within(
-            provider.time_limit_seconds,
-            lambda: provider.get(context),
-            what=f"The provider {provider.name}",
-        )
+    with metrics.counted(registered.plugin, provider.name):
+        if provider.cheap:
+            provided = provider.get(context)
+        else:
+            provided = call_within(provider.time_limit_seconds, provider.get, context)
     return Provided(text=provided) if isinstance(provided, str) else provided

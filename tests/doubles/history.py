@@ -279,7 +279,6 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 name=f"{prefix}-plugin-{n}",
                 path="plugins.builtin.clock",
                 permissions=["network", "schedule"],
-                granted=["schedule"],
             )
             for n in numbers
         ),

@@ -17,6 +17,7 @@ from ninja.errors import HttpError
 from pydantic import Field
 
 from agents import conversations, inbox, rooms, streams
+from agents.cleaning import clean_text
 from agents.conversations import Caller
 from agents.envelopes import IncomingRoom, Receipt
 from agents.models import Agent, Message, Room
@@ -130,10 +131,12 @@ def post_message(request: CallerRequest, agent: str, body: NewMessage) -> Status
         client_id=body.id,
         said_at=said_at,
     )
+    if web_agent.status == Agent.Status.STOPPED:
+        raise HttpError(409, f"{web_agent.name} is stopped and takes no messages: choose another agent.")
     receipt = inbox.receive(incoming)
     if receipt.is_new:
         data = payloads.message_event(
-            message_id=receipt.message_id, text=incoming.text, client_id=body.id, said_at=said_at
+            message_id=receipt.message_id, text=clean_text(body.text), client_id=body.id, said_at=said_at
         )
         streams.put_event(
             receipt.room_id,

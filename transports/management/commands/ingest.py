@@ -1,9 +1,10 @@
-"""`ingest FILE.jsonl`: sends a file of inbound messages through inbox, queue and workers, like any message."""
+"""`ingest FILE.jsonl`: sends inbound messages through inbox, queue and workers, like any message."""
 
 from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -168,7 +169,10 @@ def _sentence(figures: Figures) -> str:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < float("inf"):
-        raise ValueError(text)
+        raise ArgumentTypeError(f"{text!r} is no number above 0")
     return number
