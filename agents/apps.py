@@ -17,7 +17,7 @@ class AgentsConfig(AppConfig):
         """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
         from celery.signals import worker_ready, worker_shutting_down
 
-        from agents import dispatcher, tasks  # noqa: F401
+        from agents import checks, dispatcher, tasks  # noqa: F401
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)

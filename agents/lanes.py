@@ -248,7 +248,7 @@ def release_if_empty(lease: Lease) -> bool:
     """Release the lane if no turn is open in it, and tell so. The caller's transaction holds its row."""
     with connection.cursor() as cursor:
         cursor.execute(RELEASE_IF_EMPTY, {"lane": lease.lane_id, "token": lease.token})
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def release(lease: Lease, *, delay_seconds: float = 0.0) -> None:

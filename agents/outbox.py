@@ -245,7 +245,7 @@ def _record(
     state: str,
     error: str = "",
     answer: dict[str, Any] | None = None,
-    sent_at: object = None,
+    sent_at: dt.datetime | None = None,
     delay: float = 0.0,
 ) -> bool:
     with connection.cursor() as cursor:

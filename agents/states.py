@@ -32,7 +32,7 @@ def keep_plugin_state(
     PluginState.objects.update_or_create(
         agent_id=agent_id,
         plugin=plugin,
-        room_id=room_id if effect.scope == "room" else None,
-        person_id=person_id if effect.scope == "person" else None,
+        room=room_id if effect.scope == "room" else None,
+        person=person_id if effect.scope == "person" else None,
         defaults={"state": dict(effect.state)},
     )

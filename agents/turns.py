@@ -80,7 +80,7 @@ def find_stopped(turn_ids: list[UUID]) -> set[UUID]:
     )
 
 
-def _execute_held(statement: str, turn: ClaimedTurn, **parameters: object) -> None:
+def _execute_held(statement: str, turn: ClaimedTurn, **parameters: Any) -> None:
     lease: Lease = turn.lease
     with connection.cursor() as cursor:
         cursor.execute(

@@ -122,7 +122,7 @@ def _on_defect(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 def _place(location: tuple[str | int, ...]) -> str:
-    """Name a fault's place as the caller knows it: a body is one object here, whatever its parameter's name."""
+    """Name a fault's place as the caller knows it; a body is one object to them, not a parameter."""
     known = location[2:] if location[0] == "body" else location[1:]
     return ".".join(map(str, known)) or "body"
 

@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
 from plugins.admin_pages import (
     BigTable,
@@ -52,18 +52,18 @@ class MemoryAdmin(BigTable):
     list_filter = ("kind", "scope", "agent", WhenFilter)
     list_select_related = ("agent", "person", "room")
     search_fields = ("speaker", "text__icontains")
-    search_help_text = (
-        "An id of a memory, person or room, or a part of the speaker's name or the text."
-    )
+    search_help_text = "An id of a memory, person or room, or a part of the speaker's name or the text."
     id_search_fields = ("pk", "person", "room")
     fields = (
-        ("kind", "scope", "importance"),
+        ("kind", "scope"),
         "whole_text",
-        ("agent", "person", "speaker"),
+        ("agent", "importance"),
+        ("person", "speaker"),
         ("room", "world"),
         ("said_at", "created_at"),
         ("embedding_model", "replaced_by"),
-        ("sources", "source_key"),
+        "sources",
+        "source_key",
     )
     readonly_fields = ("whole_text", "replaced_by", "sources", "source_key", "created_at")
 
@@ -131,9 +131,9 @@ class RelationshipAdmin(ReadOnly, BigTable):
     )
     id_search_fields = ("pk", "user_a", "user_b")
     fields = (
-        ("user_a", "relationship_type", "user_b"),
-        ("strength_bar", "agent"),
-        "tag_list",
+        ("user_a", "user_b"),
+        ("relationship_type", "strength_bar"),
+        ("agent", "tag_list"),
         "shown_evidence",
         ("created_at", "updated_at"),
     )
@@ -187,7 +187,7 @@ class GoalAdmin(Page):
     id_search_fields = ("pk", "person", "room")
     ordering = ("-id",)
     autocomplete_fields = ("agent", "person", "room")
-    fields = (("name", "status"), ("agent", "person", "room"), ("created_at", "completed_at"))
+    fields = (("name", "status"), ("person", "room"), "agent", ("created_at", "completed_at"))
     readonly_fields = ("created_at", "completed_at")
     inlines = (ObjectiveRows,)
 
@@ -200,17 +200,28 @@ class GoalAdmin(Page):
         )
 
     def save_model(self, request: HttpRequest, obj: Goal, form: Any, change: bool) -> None:
-        """Save the goal, and when it was completed."""
-        if "status" in form.changed_data:
-            obj.completed_at = timezone.now() if obj.status == Goal.Status.COMPLETED else None
+        """Save all but the status, which the goals' own verb changes once the objectives stand."""
+        form.wanted_status = obj.status
+        obj.status = form.initial.get("status", Goal.Status.ACTIVE) if change else Goal.Status.ACTIVE
         super().save_model(request, obj, form, change)
 
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save the objectives, and when each was done."""
-        for row in formset.forms:
-            if "is_done" in row.changed_data:
-                row.instance.done_at = timezone.now() if row.instance.is_done else None
-        super().save_formset(request, form, formset, change)
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the objectives; what was ticked is completed by the verb, so that its event is emitted."""
+        done = []
+        for row in (row for formset in formsets for row in formset.forms if "is_done" in row.changed_data):
+            if row.instance.is_done and not row.cleaned_data.get("DELETE"):
+                done.append(row.instance.description)
+            row.instance.is_done, row.instance.done_at = False, None
+        super().save_related(request, form, formsets, change)
+        goal: Goal = form.instance
+        set_goal(
+            agent_id=goal.agent_id,
+            person_id=goal.person_id,
+            room_id=goal.room_id,
+            name=goal.name,
+            status=form.wanted_status,
+            completed_objectives=done,
+        )
 
     @column("status", ordering="status", label=_GOAL_COLOURS)
     def coloured_status(self, goal: Goal) -> str:

@@ -197,7 +197,8 @@ class EventAdmin(ReadOnly, BigTable):
     search_fields = ("name",)
     fields = (
         ("name", "created_at"),
-        ("handled_at", "attempts", "lease_until"),
+        ("handled_at", "attempts"),
+        "lease_until",
         "whole_error",
         "shown_payload",
     )

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -17,6 +17,7 @@ from agents.agents import renew
 from plugins.admin_pages import Page, column
 from transports.models import ApiKey, Connection
 from transports.registry import TRANSPORTS, get_transport
+from transports.web.auth import create_api_key
 
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -123,19 +124,30 @@ class ConnectionAdmin(Page):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(Page):
-    """Programs' keys: which there are, and revoking them."""
+    """Programs' keys: which there are, making one and revoking them."""
 
     list_display = ("name", "prefix", "user", "created_at", "revoked_at")
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
     ordering = ("-id",)
     fields = (("name", "prefix"), "user", ("created_at", "revoked_at"))
-    readonly_fields = ("prefix", "user", "created_at", "revoked_at")
+    add_fieldsets = ((None, {"fields": ("name", "user")}),)
+    autocomplete_fields = ("user",)
     actions = ("revoke",)
 
-    def has_add_permission(self, _request: HttpRequest) -> bool:
-        """Allow nobody."""
-        return False
+    def get_readonly_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """Leave only the name to be changed once the key is made."""
+        return ("prefix", "created_at", "revoked_at", *(("user",) if obj else ()))
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        """Make a key and show it, this once, or save its new name."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        key = create_api_key(obj.name, obj.user)
+        made = ApiKey.objects.get(prefix=key.split("_")[1])
+        obj.pk, obj.prefix = made.pk, made.prefix
+        messages.warning(request, f"Copy the key now, it is never shown again: {key}")
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
         """Allow nobody: a key is revoked, and its row tells that it was."""

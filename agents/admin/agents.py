@@ -79,7 +79,7 @@ class AgentAdmin(Page):
             {"fields": (("lane_scope", "on_uncertain"), "apology")},
         ),
         ("Models", {"fields": (("model_small", "model_large"), ("temperature", "max_tokens"))}),
-        ("Settings", {"fields": ("settings", ("revision", "created_at", "updated_at"))}),
+        ("Settings", {"fields": ("settings", "revision", ("created_at", "updated_at"))}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:

@@ -94,7 +94,7 @@ class CharacterAdmin(Page):
         (
             "What else its file has",
             {
-                "fields": ("everything_else", ("version", "created_at", "updated_at")),
+                "fields": ("everything_else", "version", ("created_at", "updated_at")),
                 "classes": ("collapse",),
             },
         ),

@@ -144,11 +144,12 @@ class MessageAdmin(ReadOnly, BigTable):
     search_help_text = "An id of a message, room, person or turn, or a part of a person's or room's name."
     id_search_fields = ("pk", "room", "person", "turn", "caused_turns")
     fields = (
-        ("direction", "agent", "connection"),
-        ("room", "person"),
+        ("direction", "person"),
+        ("agent", "room"),
         "whole_text",
         ("said_at", "received_at"),
-        ("turn_link", "delivered", "delivery_link"),
+        ("turn_link", "connection"),
+        ("delivered", "delivery_link"),
         ("external_id", "reply_to_external_id"),
         ("is_addressed", "is_verified"),
         "shown_attachments",

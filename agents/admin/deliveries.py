@@ -48,8 +48,10 @@ class DeliveryAdmin(ReadOnly, BigTable):
     fields = (
         ("coloured_state", "attempts"),
         ("connection", "room"),
-        ("message_link", "message_text"),
-        ("created_at", "next_run_at", "expires_at", "sent_at"),
+        "message_link",
+        "message_text",
+        ("created_at", "sent_at"),
+        ("next_run_at", "expires_at"),
         ("lease_until", "lease_token"),
         "whole_error",
         "shown_answer",

@@ -167,15 +167,20 @@ class TurnAdmin(ReadOnly, BigTable):
     actions_detail = ("stop_turn",)
     inlines = (StepRows, ModelCallCards)
     fields = (
-        ("coloured_state", "coloured_outcome", "evaluation"),
+        ("coloured_state", "coloured_outcome"),
         "whole_error",
-        ("agent", "person", "room"),
-        ("message_link", "said"),
+        ("agent", "person"),
+        ("room", "connection"),
+        ("message_link", "version"),
+        "said",
         "answered",
-        ("received_at", "started_at", "ended_at", "took"),
-        ("spent", "version"),
-        ("cause_kind", "cause_id", "connection"),
-        ("lane", "sequence", "lease_token", "error_count", "crash_count", "evaluation_attempts"),
+        ("received_at", "ended_at"),
+        ("started_at", "took"),
+        ("spent", "evaluation"),
+        ("cause_kind", "cause_id"),
+        ("lane_id", "sequence"),
+        ("error_count", "crash_count"),
+        ("lease_token", "evaluation_attempts"),
     )
     readonly_fields = (
         "coloured_state",
@@ -187,6 +192,7 @@ class TurnAdmin(ReadOnly, BigTable):
         "took",
         "spent",
         "version",
+        "lane_id",
     )
 
     def has_stop_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:

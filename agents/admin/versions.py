@@ -30,8 +30,8 @@ class CharacterVersionAdmin(ReadOnly, Page):
     search_fields = ("character__name",)
     id_search_fields = ("pk", "character")
     ordering = ("-created_at",)
-    fields = (("character_link", "number", "created_at"), "changes", "changes_back", "whole")
-    readonly_fields = ("character_link", "number", "created_at", "changes", "changes_back", "whole")
+    fields = (("character_link", "created_at"), "changes", "changes_back", "whole")
+    readonly_fields = ("character_link", "created_at", "changes", "changes_back", "whole")
     actions_detail = ("restore",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CharacterVersion]:

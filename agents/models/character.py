@@ -41,4 +41,4 @@ class CharacterVersion(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.character_id} v{self.number}"
+        return f"version {self.number}"

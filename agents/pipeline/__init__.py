@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from agents.keeper import Watch
 from agents.lanes import ClaimedTurn
+from agents.outbox import Reply
 from agents.pipeline import act, generate, providers, recall, reply, respond, store
 from agents.pipeline.generate import Stopped
 from agents.streams import TurnStream
@@ -27,7 +28,7 @@ def take_turn(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch)
     known = recall.recall_memories(scene, trace)
     scene = replace(scene, state=replace(scene.state, known=known.memories))
     gathered = providers.gather(scene, trace)
-    replies: tuple[act.Reply, ...] = ()
+    replies: tuple[Reply, ...] = ()
     if respond.should_respond(scene, trace):
         answer = generate.answer_message(scene, gathered.texts, trace, stream, watch.is_cancelled)
         replies = act.take_actions(scene, answer, trace, stream)

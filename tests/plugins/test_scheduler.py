@@ -219,7 +219,7 @@ def test_two_syncs_at_once_put_a_task_on_the_calendar_once(stranger, agent):
 
 
 def test_the_celery_tasks_have_their_names_and_do_the_work(stranger, agent, monkeypatch):
-    monkeypatch.setattr(tasks, "_sync", tasks._Hourly())
+    monkeypatch.setattr(tasks, "_housekeeping", tasks._Hourly())
     due(agent)
     assert tasks.run_due_tasks.name == "plugins.run_due_tasks"
     assert tasks.run_due_tasks() == 1

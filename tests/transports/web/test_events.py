@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from agents import streams
@@ -47,6 +48,7 @@ def test_events_come_while_the_turn_is_worked(agent, program, stream_of, reply_t
         streams.put_event(Room.objects.get().pk, StreamEvent.DONE, {}, turn_id=Turn.objects.get().pk)
         time.sleep(0.2)
         reply_to(taken["turn"], "A late reply", is_delivered=False)
+        connection.close()
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -109,7 +111,12 @@ def test_a_lost_stream_still_brings_the_reply(agent, program, reply_to, read_eve
 def test_without_valkey_the_reply_comes_from_the_database(agent, program, reply_to, read_events, settings):
     taken = program.say("Hello")
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    worker = threading.Timer(0.5, lambda: reply_to(taken["turn"], "All the same", is_delivered=False))
+
+    def work() -> None:
+        reply_to(taken["turn"], "All the same", is_delivered=False)
+        connection.close()
+
+    worker = threading.Timer(0.5, work)
     worker.start()
     events = read_events(program.client.get(taken["events"]))
     worker.join()
