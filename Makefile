@@ -2,7 +2,9 @@
 # make test     the whole suite with real servers (ARGS goes to pytest: make test ARGS="-k lanes")
 # make check    format, lint, types, import contracts, migrations, deployment checks
 # make bench    the benchmark (ARGS goes to it)
+
 # make clean    deletes .venv, .run and what else was made here, the data of `make run` included
+# Variables reach the programs, as in make run PORT=9000.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -11,11 +13,7 @@ ARGS ?=
 # The first interpreter that is new enough; PYTHON=/path/to/python chooses another.
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
-RUN_DIR ?= .run
 EXEC := $(BIN)/python -m eliza_site.embedded exec
-
-# Variables that are given to make reach the programs: make run PORT=9000.
-export
 
 .DELETE_ON_ERROR:
 .PHONY: run test check bench install clean
@@ -65,6 +63,6 @@ else $(BIN)/python -m pip install --disable-pip-version-check $(1); fi
 endef
 
 clean:
-	@if [ -s $(RUN_DIR)/sockets.path ]; then rm -rf "$$(cat $(RUN_DIR)/sockets.path)"; fi
-	rm -rf $(VENV) $(RUN_DIR) staticfiles test-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@if [ -s $(or $(RUN_DIR),.run)/sockets.path ]; then rm -rf "$$(cat $(or $(RUN_DIR),.run)/sockets.path)"; fi
+	rm -rf $(VENV) $(or $(RUN_DIR),.run) staticfiles test-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,18 +1,18 @@
-"""System checks of the settings that agents work by; Django runs them before commands, Celery before workers."""
+"""System checks of the settings that agents work by: before commands, and before a worker starts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from agents.fields import MAKE_A_KEY, EncryptedJSONField
+from agents.fields import EncryptedJSONField
 from agents.keeper import LOOK_PERIOD_SECONDS
 
 SHORTEST_SECRET_KEY = 32
-MAKE_A_SECRET_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
+HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
 SHORTEST_LEASE_SECONDS = 3 * LOOK_PERIOD_SECONDS
 DISPATCH_PERIODS = (0.1, 60.0)
 AT_LEAST_ONE = (
@@ -45,7 +45,7 @@ def check_secret_key(**_rest: Any) -> list[CheckMessage]:
     return [
         Error(
             f"SECRET_KEY has {length} characters; at least {SHORTEST_SECRET_KEY} are needed.",
-            hint=f"Make one with `{MAKE_A_SECRET_KEY}` and set it in the environment or in .env.",
+            hint=f"Make one with `{HOW_TO_MAKE_ONE}` and set it in the environment or in .env.",
             id="agents.E001",
         )
     ]
@@ -53,12 +53,13 @@ def check_secret_key(**_rest: Any) -> list[CheckMessage]:
 
 @register()
 def check_field_encryption_key(**_rest: Any) -> list[CheckMessage]:
-    """Report keys by which secrets can't be written."""
+    """Report keys by which secrets can't be written; only who keeps no secrets can do without."""
+    kind = Error if any(settings.FIELD_ENCRYPTION_KEY) else Warning
     try:
         EncryptedJSONField(name="secrets").get_prep_value({"probe": ""})
     except ImproperlyConfigured as error:
-        hint = f"Set FIELD_ENCRYPTION_KEY to what `{MAKE_A_KEY}` prints, and keep a copy of it."
-        return [Error(str(error), hint=hint, id="agents.E002")]
+        hint = "Set FIELD_ENCRYPTION_KEY to a list of such keys, and keep a copy: what it wrote needs it."
+        return [kind(str(error), hint=hint, id="agents.E002" if kind is Error else "agents.W002")]
     return []
 
 

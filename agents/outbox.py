@@ -7,6 +7,7 @@ stay in order there; uncertain, failed and expired ones count as passed.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
@@ -29,10 +30,10 @@ def keep_plugin_state(
     plugin: str, effect: SetPluginState, *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
 ) -> None:
     """Replace the plugin's state of the effect's scope."""
+    scope: dict[str, Any] = {
+        "room_id": room_id if effect.scope == "room" else None,
+        "person_id": person_id if effect.scope == "person" else None,
+    }
     PluginState.objects.update_or_create(
-        agent_id=agent_id,
-        plugin=plugin,
-        room=room_id if effect.scope == "room" else None,
-        person=person_id if effect.scope == "person" else None,
-        defaults={"state": dict(effect.state)},
+        agent_id=agent_id, plugin=plugin, **scope, defaults={"state": dict(effect.state)}
     )

@@ -6,6 +6,7 @@ rolled back. Called by the pipeline, `agents.tasks`, the API and the admin.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db import connection

@@ -1,11 +1,34 @@
 """The Celery application that every worker, beat and publisher shares."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+
+from eliza_site import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
 
 app = Celery("eliza")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@signals.setup_logging.connect
+def configure_logs(**_signal: Any) -> None:
+    """Configure logs as everywhere else. Where nobody hears this signal, Celery puts its own in their place."""
+    from django.conf import settings
+
+    logs.configure(settings.LOGGING)
+
+
+@signals.task_prerun.connect
+def bind_task(task_id: str, task: Any, **_signal: Any) -> None:
+    """Bind the log's lines to the task that begins on this thread."""
+    logs.bind_task(task_id, task.name)
+
+
+@signals.task_postrun.connect
+def forget_task(**_signal: Any) -> None:
+    """Bind them no longer."""
+    logs.forget_task()

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import environ
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -84,6 +86,8 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# Where nothing was collected yet, the files are served from where they lie.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
 
 INSTALLED_APPS = [
     "unfold",
@@ -150,8 +154,9 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        # A cache behind a black hole costs a second, never a request or the dispatcher.
-        "OPTIONS": {"socket_timeout": 1.0},
+        # A cache that is away costs a second or two, never a request or the dispatcher: redis-py's own
+        # retries would pause for 4 to 10 s at each command.
+        "OPTIONS": {"socket_timeout": 1.0, "retry": Retry(NoBackoff(), 1)},
     }
 }
 

@@ -113,6 +113,11 @@ def _row(draft: MemoryDraft) -> tuple[Any, ...]:
     )
 
 
+def texts_of(memory_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the texts of those memories that are still kept."""
+    return dict(Memory.objects.filter(pk__in=memory_ids).values_list("pk", "text"))
+
+
 def storable(text: str) -> str:
     """Return the text without what PostgreSQL refuses: NUL, and lone surrogates, which a model may answer."""
     if "\x00" in text:

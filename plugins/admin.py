@@ -30,7 +30,7 @@ _RUN_COLOURS = {
 
 
 class Found(Page):
-    """Rows that the software makes itself: a person changes a few of their fields, and no more."""
+    """Rows that the software makes itself: a person may only switch them off and on."""
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Allow nobody."""

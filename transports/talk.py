@@ -21,7 +21,8 @@ from agents.streams import StreamEvent
 from transports.connections import terminal_connection
 
 LOOK_PERIOD_SECONDS = 0.1
-OnToken = Callable[[str], None]
+OnToken = Callable[[str | None], None]
+"""Is given each piece of text as it comes, and None where the answer begins anew."""
 
 
 class NotSaid(Exception):
@@ -38,7 +39,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of the message. Unit: `seconds` from receipt to acknowledgement, None where nothing was said."""
+    """What became of the message."""
 
     receipt: Receipt
     turn: EndedTurn
@@ -50,7 +51,7 @@ class Answer:
 
     @property
     def seconds(self) -> float | None:
-        """Return how long it took from receipt to the last acknowledgement."""
+        """Return how long it took from receipt to the last acknowledgement; None where nothing was said."""
         times = [reply.replied_at for reply in self.turn.replies if reply.replied_at]
         return (max(times) - self.turn.received_at).total_seconds() if times else None
 
@@ -102,7 +103,7 @@ def _wait(receipt: Receipt, seconds: float, on_token: OnToken | None) -> EndedTu
 
 
 class _Listener:
-    """Hears the tokens of one turn on its room's stream. Without a stream nothing is heard, and nothing lost."""
+    """Hears the tokens of one turn on its room's stream; where the stream is away, nothing is lost."""
 
     def __init__(self, receipt: Receipt, on_token: OnToken) -> None:
         self._key = streams.room_stream_key(receipt.room_id)
@@ -130,6 +131,6 @@ class _Listener:
         if fields.get("turn") != self._turn:
             return
         if fields.get("event") == StreamEvent.RESET:
-            self._on_token("\n")
+            self._on_token(None)
         elif fields.get("event") == StreamEvent.TOKEN:
             self._on_token(json.loads(fields["data"])["text"])

@@ -86,9 +86,11 @@ class ModelCallCards(HistoryCards):
 
     model = ModelCall
     fields = (
-        ("provider", "model", "purpose"),
-        ("took", "first_token", "tokens", "cost"),
+        ("model", "provider"),
+        ("purpose", "tokens"),
+        ("took", "first_token"),
         ("finish_reason", "parse_path"),
+        "cost",
         "readable_prompt",
         "readable_answer",
         "shown_error",

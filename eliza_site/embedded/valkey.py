@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from eliza_site.embedded.errors import EmbeddedServerError
 from eliza_site.embedded.keys import write_private
@@ -88,7 +90,8 @@ class Valkey:
 
     def _wait_until_ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        client = redis.Redis.from_url(self.url)
+        # redis-py's own retries pause for seconds; a server that starts is there in milliseconds.
+        client = redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0))
         try:
             while True:
                 try:

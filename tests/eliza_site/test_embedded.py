@@ -15,6 +15,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from eliza_site.embedded import EmbeddedServerError, Servers
 from eliza_site.embedded.processes import find_processes_in
@@ -84,7 +86,7 @@ def test_without_the_password_nobody_gets_in(servers: Servers) -> None:
 
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(host=str(sockets), user="eliza", dbname="eliza", password="wrong")
-    stranger = redis.Redis(unix_socket_path=str(sockets / "valkey.sock"))
+    stranger = redis.Redis(unix_socket_path=str(sockets / "valkey.sock"), retry=Retry(NoBackoff(), 0))
     with pytest.raises(redis.AuthenticationError):
         stranger.ping()
     stranger.close()

@@ -67,7 +67,9 @@ class Fleet:
     def start_worker(self) -> Child:
         """Start one more worker process, by the Procfile's own line."""
         number = str(len(self.workers) + 1)
-        worker = _child(f"worker-{number}", "worker", self.logs, {**self.environment, "WORKER_NUMBER": number})
+        worker = _child(
+            f"worker-{number}", "worker", self.logs, {**self.environment, "WORKER_NUMBER": number}
+        )
         self.workers.append(worker)
         return worker
 
@@ -95,9 +97,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             "PERSON_MESSAGES_PER_MINUTE": "1000",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
-        running = Fleet(
-            url=f"http://127.0.0.1:{port}", environment=environment, model=model, logs=logs
-        )
+        running = Fleet(url=f"http://127.0.0.1:{port}", environment=environment, model=model, logs=logs)
         for arguments in (["migrate", "--verbosity", "0"], ["load_character", "characters"]):
             done = running.manage(*arguments, timeout=120)
             assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             for _number in range(2):
                 running.start_worker()
             site = Site(base_url=running.url, host_name="127.0.0.1")
-            await_ready(site, worker_count=2, look_after=lambda: None)
+            await_ready(site, worker_count=2, look_after=lambda: _require_alive([web, *running.workers]))
             yield running
         finally:
             for child in [web, *running.workers]:
@@ -137,6 +137,11 @@ def _child(name: str, line: str, logs: Path, environment: dict[str, str]) -> Chi
     )
     child.start()
     return child
+
+
+def _require_alive(children: list[Child]) -> None:
+    for child in children:
+        assert child.is_running(), child.command.log.read_text()[-2000:]
 
 
 class _database:  # noqa: N801

@@ -26,6 +26,12 @@ class Died(BaseException):
     """Stands for the death of the worker: nothing catches it."""
 
 
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an action's death be the worker's, instead of that of the action's thread alone."""
+    monkeypatch.setattr("agents.pipeline.act.call_within", lambda _seconds, function, *given: function(*given))
+
+
 def note(context: Context) -> ActionResult:
     ran.append("NOTE")
     return ActionResult(
@@ -154,7 +160,7 @@ def test_what_fails_hangs_or_is_unknown_costs_its_own_part_only(incoming: Any, a
 
 
 def test_a_finished_action_is_not_done_twice_and_the_answer_not_asked_for_again(
-    incoming: Any, acting: None
+    incoming: Any, acting: None, mortal: None
 ) -> None:
     receipt = receive(incoming())
     with answering_with(answer("NOTE, DIE_SAFELY")) as model:
@@ -170,7 +176,9 @@ def test_a_finished_action_is_not_done_twice_and_the_answer_not_asked_for_again(
     assert (turn.state, turn.crash_count) == ("done", 1)
 
 
-def test_an_outward_action_that_may_have_been_done_is_not_done_again(incoming: Any, acting: None) -> None:
+def test_an_outward_action_that_may_have_been_done_is_not_done_again(
+    incoming: Any, acting: None, mortal: None
+) -> None:
     receipt = receive(incoming())
     with answering_with(answer("DIE, REPLY")):
         with pytest.raises(Died):

@@ -58,9 +58,9 @@ class Command(BaseCommand):
 
     _streamed = ""
 
-    def _shown(self, token: str) -> None:
-        self._streamed = "" if token == "\n" else self._streamed + token
-        self.stdout.write(token, ending="")
+    def _shown(self, piece: str | None) -> None:
+        self._streamed = "" if piece is None else self._streamed + piece
+        self.stdout.write("\n" if piece is None else piece, ending="")
         self.stdout.flush()
 
 

@@ -341,9 +341,10 @@ function confirmDelete(room) {
     } catch (error) {
       if (error.status !== 404) return showBanner(error.message);
     }
+    state.rooms = state.rooms.filter((known) => known.id !== room.id);
+    showRooms();
     tabs?.postMessage("rooms");
     if (state.room?.id === room.id) goTo(null);
-    refreshRooms();
   };
   dialog.showModal();
 }

@@ -1,0 +1,138 @@
+"""A turn's report as tables for a person. The command `show_turn` prints them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+FOLDED_CHARACTERS = 160
+WIDEST_PADDING = 40
+Row = tuple[str, ...]
+
+
+def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
+    """Print the report; without `full`, long texts are folded to their beginnings."""
+    _print_head(report, console, full)
+    steps = [
+        (
+            step["name"],
+            step["state"],
+            f"{step['milliseconds']:.1f}",
+            _folded(step["input"], full),
+            _folded(step["output"], full),
+            step["error"],
+        )
+        for step in report["steps"]
+    ]
+    _print_table(console, "Steps", ("step", "state", ">ms", "input", "output", "error"), steps)
+    calls = [
+        (
+            call["purpose"],
+            call["model"],
+            f"{call['milliseconds']:.0f}",
+            _number(call["input_tokens"]),
+            _number(call["output_tokens"]),
+            call["parse_path"],
+            _folded(call["answer"], full),
+            call["error"],
+        )
+        for call in report["model_calls"]
+    ]
+    columns: Row = ("purpose", "model", ">ms", ">tokens in", ">tokens out", "parse path", "answer", "error")
+    _print_table(console, "Model calls", columns, calls)
+    _print_prompts(report, console, full)
+    memories = [
+        (f"{hit['score']:.3f}", _scores(hit["scores"]), _folded(hit["text"] or "(forgotten since)", full))
+        for hit in report["memories"]
+    ]
+    _print_table(console, "Recalled memories", (">score", "because of", "text"), memories)
+    deliveries = [
+        (
+            row["state"],
+            str(row["attempts"]),
+            row["sent_at"] or "",
+            _folded(row["text"], full),
+            _folded(row["answer"], full),
+            row["error"],
+        )
+        for row in report["deliveries"]
+    ]
+    columns = ("state", ">attempts", "sent at", "text", "the network's answer", "error")
+    _print_table(console, "Deliveries", columns, deliveries)
+
+
+def _print_head(report: dict[str, Any], console: Console, full: bool) -> None:
+    outcome = f", {report['outcome']}" if report["outcome"] else ""
+    message = report["message"] or {}
+    rows = {
+        "Turn": f"{report['turn']}: {report['state']}{outcome}, attempt {report['attempts']}",
+        "Agent": f"{report['agent']}, character version {report['character_version'] or 'not chosen yet'}",
+        "Person": f"{report['person']}, in {report['room']} ({report['room_type']}) on {report['platform']}",
+        "Message": f"{message.get('id', 'none')} ({message.get('external_id', '')})",
+        "Text": _folded(message.get("text", ""), full),
+        "Received": report["received_at"],
+        "Started": report["started_at"],
+        "Ended": report["ended_at"],
+        "Learning": report["evaluation"],
+        "Error": report["error"],
+    }
+    for name, value in rows.items():
+        if value:
+            console.print(Text.assemble((f"{name}: ", "bold"), value), soft_wrap=True)
+
+
+def _print_prompts(report: dict[str, Any], console: Console, full: bool) -> None:
+    if report["model_calls"] and not full:
+        console.print("Prompts are folded: --full shows them.", style="dim", soft_wrap=True)
+    for call in report["model_calls"] if full else ():
+        for line in call["prompt"]:
+            head = (f"Prompt of {call['purpose']}, {line['role']}: ", "bold")
+            console.print(Text.assemble(head, line["content"]), soft_wrap=True)
+
+
+def _print_table(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:
+    """Print a table at a terminal, and plain columns elsewhere; those without values are left out."""
+    used = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    if not used:
+        return
+    if not console.is_terminal:
+        console.print(f"\n{title}", soft_wrap=True)
+        _print_lines(console, [[row[place] for place in used] for row in (columns, *rows)])
+        return
+    table = Table(title=title, title_justify="left")
+    for place in used:
+        justify: Literal["right", "left"] = "right" if columns[place].startswith(">") else "left"
+        table.add_column(columns[place].lstrip(">"), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[place]) for place in used))
+    console.print(table)
+
+
+def _print_lines(console: Console, rows: list[list[str]]) -> None:
+    lines = [[" ".join(cell.lstrip(">").split()) for cell in row] for row in rows]
+    widths = [min(WIDEST_PADDING, max(map(len, cells))) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(Text("  ".join(padded).rstrip()), soft_wrap=True)
+
+
+def _folded(value: Any, full: bool) -> str:
+    if value in ({}, [], None):
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if full or len(text) <= FOLDED_CHARACTERS else text[: FOLDED_CHARACTERS - 1] + "…"
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _scores(scores: dict[str, float]) -> str:
+    return ", ".join(
+        f"{name} {score:.3f}" for name, score in sorted(scores.items(), key=lambda item: -item[1])
+    )

@@ -1,0 +1,110 @@
+"""The doctor's looks at what keeps things: PostgreSQL with pgvector, and Valkey."""
+
+from __future__ import annotations
+
+import psycopg
+import redis
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from agents.fields import EncryptionKeyError
+from agents.models import Character
+from eliza_site.doctor.findings import Finding, note, ok, wrong
+from memory.dimensions import check_dimensions
+from memory.embeddings.choice import embedding_choice
+from transports.models import Connection
+
+CONNECT_SECONDS = 5
+OLDEST_POSTGRESQL = 15
+OLDEST_PGVECTOR = (0, 8)
+SECRETS_LOOKED_AT = 200
+
+
+def look_at_database() -> list[Finding]:
+    """Connect to PostgreSQL, past the pool, whose own error would hide the reason."""
+    if connection.vendor != "postgresql":
+        cure = "Set DATABASE_URL to postgres://user:password@host/name"
+        return [wrong(f"It is {connection.vendor}, and PostgreSQL is needed.", cure)]
+    parameters = {**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}
+    known = {name: value for name, value in parameters.items() if name not in {"context", "cursor_factory"}}
+    known.pop("prepare_threshold", None)
+    try:
+        with psycopg.connect(**known) as database:
+            version = database.info.server_version
+    except psycopg.OperationalError as error:
+        where = f"{parameters.get('host') or 'this machine'}/{parameters.get('dbname', '')}"
+        reason = " ".join(str(error).split())
+        cure = "Start PostgreSQL, or set DATABASE_URL; `make run` brings one with it."
+        return [wrong(f"PostgreSQL at {where} does not answer: {reason}", cure)]
+    if version // 10000 < OLDEST_POSTGRESQL:
+        cure = f"Move to PostgreSQL {OLDEST_POSTGRESQL} or newer."
+        return [wrong(f"It is PostgreSQL {version // 10000}, which is too old.", cure)]
+    return [ok(f"PostgreSQL {version // 10000}.{version % 10000} answers.")]
+
+
+def look_at_vector_extension() -> list[Finding]:
+    """Look for pgvector, and whether it is new enough for filtered search."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        row = cursor.fetchone()
+        cursor.execute("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+        available = cursor.fetchone()
+    if row is None and available is None:
+        return [wrong("pgvector is not installed on the server.", "Install pgvector 0.8 or newer there.")]
+    if row is None:
+        return [wrong("pgvector is not in this database.", "As a superuser, run: CREATE EXTENSION vector")]
+    if tuple(int(part) for part in row[0].split(".")[:2]) < OLDEST_PGVECTOR:
+        cure = "Install pgvector 0.8 or newer, and run: ALTER EXTENSION vector UPDATE"
+        return [wrong(f"pgvector is {row[0]}: a filtered search would miss what it should find.", cure)]
+    return [ok(f"pgvector {row[0]}.")]
+
+
+def look_at_migrations() -> list[Finding]:
+    """Look whether every migration of this code is applied."""
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _backwards in missing[:5])
+        more = " and others" if len(missing) > 5 else ""
+        return [wrong(f"{len(missing)} are not applied: {names}{more}.", "Run: python manage.py migrate")]
+    return [ok("All are applied.")]
+
+
+def look_at_vectors() -> list[Finding]:
+    """Look whether the vectors in the store are the settings' own, and their index stands."""
+    found = [
+        (wrong if problem.is_fatal else note)(problem.message, problem.cure) for problem in check_dimensions()
+    ]
+    if found:
+        return found
+    return [ok(f"All have {embedding_choice().dimensions} numbers, and their index stands.")]
+
+
+def look_at_secrets() -> list[Finding]:
+    """Read secrets, to see whether FIELD_ENCRYPTION_KEY is the key that they were written with."""
+    try:
+        for model in (Character, Connection):
+            list(model.objects.values_list("secrets", flat=True)[:SECRETS_LOOKED_AT])
+    except EncryptionKeyError as error:
+        return [
+            wrong(str(error), "Put the key that the secrets were written with into FIELD_ENCRYPTION_KEY.")
+        ]
+    return [ok("The secrets of characters and connections can be read.")]
+
+
+def look_at_cache() -> list[Finding]:
+    """Ask Valkey, and whether it would throw away what the broker keeps there."""
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        memory = client.info("memory")
+    except redis.RedisError as error:
+        cure = "Start Valkey or Redis, or set REDIS_URL; `make run` brings one with it."
+        return [wrong(f"Valkey does not answer: {error}", cure)]
+    finally:
+        client.close()
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if settings.CELERY_BROKER_URL == settings.REDIS_URL and policy != "noeviction":
+        cure = "Set maxmemory-policy to noeviction, or give the broker a server of its own."
+        return [note(f"maxmemory-policy is {policy}: a full server may throw away wake-ups.", cure)]
+    return [ok(f"Valkey answers and uses {memory.get('used_memory_human', '?')}.")]
