@@ -2,7 +2,6 @@
 # make test     the whole suite with real servers (ARGS goes to pytest: make test ARGS="-k lanes")
 # make check    format, lint, types, import contracts, migrations, deployment checks
 # make bench    the benchmark (ARGS goes to it)
-
 # make clean    deletes .venv, .run and what else was made here, the data of `make run` included
 # Variables reach the programs, as in make run PORT=9000.
 

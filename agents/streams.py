@@ -133,4 +133,4 @@ def _write(key: str, entry: Mapping[str, str]) -> None:
             pipe.expire(key, STREAM_EXPIRES_AFTER_SECONDS)
             pipe.execute()
     except redis.RedisError as error:
-        log.warning("stream_not_written", key=key, error=str(error))
+        log.warning("stream_not_written", stream=key, error=str(error))

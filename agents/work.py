@@ -110,8 +110,10 @@ def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) 
         log.exception("turn_failed")
         metrics.ERRORS.labels(where="turn").inc()
         return _fail(turn, trace, stream, error, permanent=False, wait=None)
+    seconds = metrics.seconds_since(turn.received_at)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="done").inc()
-    metrics.MESSAGE_PROCESSING.observe(metrics.seconds_since(turn.received_at))
+    metrics.MESSAGE_PROCESSING.observe(seconds)
+    log.info("turn_done", platform=turn.room_platform, seconds=round(seconds, 3))
     return is_released
 
 

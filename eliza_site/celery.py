@@ -32,3 +32,14 @@ def bind_task(task_id: str, task: Any, **_signal: Any) -> None:
 def forget_task(**_signal: Any) -> None:
     """Bind them no longer."""
     logs.forget_task()
+
+
+@signals.worker_ready.connect
+def serve_metrics(**_signal: Any) -> None:
+    """Serve the worker's metrics where a port is set for them."""
+    from django.conf import settings
+
+    if settings.WORKER_METRICS_PORT:
+        from eliza_site import metrics
+
+        metrics.serve(settings.HOST, settings.WORKER_METRICS_PORT)

@@ -30,12 +30,16 @@ env = environ.Env(
     DATABASE_POOL_SIZE=(int, 16),
     DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
     REDIS_URL=(str, ""),
+    REDIS_SSL_CERT_REQS=(str, "required"),
     CELERY_BROKER_URL=(str, ""),
     WEB_THREADS=(int, 12),
     WORKER_PROCESSES=(int, 2),
     WORKER_THREADS=(int, 112),
     LOG_LEVEL=(str, "info"),
     LOG_FORMAT=(str, "console"),
+    METRICS_TOKEN=(str, ""),
+    WORKER_METRICS_PORT=(int, 0),
+    PROMETHEUS_MULTIPROC_DIR=(str, ""),
     OPENAI_API_KEY=(str, ""),
     OPENAI_BASE_URL=(str, ""),
     MODEL_SMALL=(str, ""),
@@ -106,6 +110,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "eliza_site.logs.correlate",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -149,7 +154,14 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
             "timeout": 10,
         }
 
-REDIS_URL = env("REDIS_URL") or "redis://localhost:6379/0"
+def with_certificate_choice(url: str) -> str:
+    """Say in a `rediss://` address how its server's certificate is checked; every client reads it there."""
+    if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs={env('REDIS_SSL_CERT_REQS')}"
+
+
+REDIS_URL = with_certificate_choice(env("REDIS_URL") or "redis://localhost:6379/0")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -193,19 +205,27 @@ if BEHIND_TLS_PROXY:
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 
 LOG_LEVEL = env("LOG_LEVEL")
-LOG_FORMAT = env("LOG_FORMAT")
+LOGGING_CONFIG = "eliza_site.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "format": env("LOG_FORMAT")}
+
+METRICS_TOKEN = env("METRICS_TOKEN")
+WORKER_METRICS_PORT = env("WORKER_METRICS_PORT")
+# prometheus_client itself reads this one from the environment.
+PROMETHEUS_MULTIPROC_DIR = env("PROMETHEUS_MULTIPROC_DIR")
 
 # Celery -----------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env("CELERY_BROKER_URL") or REDIS_URL
+CELERY_BROKER_URL = with_certificate_choice(env("CELERY_BROKER_URL")) or REDIS_URL
 if CELERY_BROKER_URL.startswith("unix://"):
     # Celery's words for a unix socket differ from redis-py's.
     CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace(
         "?db=", "?virtual_host="
     )
+# Tasks are wake-ups: nobody asks what one returned, and results would fill the broker's memory.
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+# Having a wake-up twice changes nothing, losing one costs seconds: so it is kept until its work is done.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = "agents"
@@ -215,19 +235,31 @@ CELERY_TASK_ROUTES = {
     "plugins.*": {"queue": "plugins"},
     "agents.*": {"queue": "agents"},
 }
+# Whoever publishes waits for nothing (agents.wakeups has limits of its own): the dispatcher finds it.
 CELERY_TASK_PUBLISH_RETRY = False
+# A worker takes as many wake-ups as it has threads, and leaves the rest to the others.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# No task here is sent for later (delays are columns): one that is would wait in a worker's memory.
+CELERY_WORKER_ETA_TASK_LIMIT = 1
+# When the broker is gone, turns go on: a model's answer that was paid for is not thrown away.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# A broker that is away is asked again for ever; meanwhile the dispatcher works what is due.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 900,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 3,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-}
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+if CELERY_BROKER_URL.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # A task is drained for 120 s and one turn more; kombu hands it out again after this, which is harmless.
+        "visibility_timeout": 900,
+        # Looking for those takes kombu's defaults 100 s; this takes 5.
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        # A black hole is noticed in seconds. Waiting for a task is bounded by kombu itself, below this.
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
 CELERY_BEAT_SCHEDULE = {
     "run-due-tasks": {"task": "plugins.run_due_tasks", "schedule": 5.0},
 }

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 
 from eliza_site import health
 from eliza_site.api import api, not_found
+from eliza_site.metrics import metrics
 from transports.web.views import chat
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -16,4 +17,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("statusz", health.statusz),
+    path("metrics", metrics, name="metrics"),
 ]

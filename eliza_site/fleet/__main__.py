@@ -17,6 +17,7 @@ from eliza_site.fleet.crew import build_crew, build_local_model
 from eliza_site.fleet.errors import FleetError
 from eliza_site.fleet.fingerprint import find_prepared, keep_prepared, take_fingerprint
 from eliza_site.fleet.lock import hold_lock
+from eliza_site.fleet.measures import empty_metrics_folder
 from eliza_site.fleet.ports import Port, require_free
 from eliza_site.fleet.procfile import read_procfile
 from eliza_site.fleet.screen import fail, say, step, warn
@@ -94,12 +95,8 @@ def run_fleet(supervisor: Supervisor) -> None:
     if WITH_LOCAL_MODEL:
         start_local_model(supervisor, site)
     admin = prepare(site, procfile["release"])
-    start_crew(supervisor, procfile, site)
-    with step("Web, workers, beat and Flower"):
-        web = readiness.find_site(
-            host=settings.HOST, port=settings.PORT, allowed_hosts=settings.ALLOWED_HOSTS
-        )
-        readiness.await_ready(web, worker_count=settings.WORKER_PROCESSES, look_after=supervisor.look_after)
+    with step("Web and workers"):
+        start_crew(supervisor, procfile, site)
     say(f"Ready after {time.monotonic() - started_at:.1f} s.")
     converse(supervisor, site)
     summary.show_addresses(
@@ -193,15 +190,26 @@ def start_local_model(supervisor: Supervisor, site: preparation.Site) -> None:
 
 
 def start_crew(supervisor: Supervisor, procfile: dict[str, str], site: preparation.Site) -> None:
-    """Start the processes of the Procfile."""
+    """Start the processes of the Procfile and wait until a message can be stored and worked.
+
+    Beat and Flower come last: nobody waits for them, and their start would take the others' processor time.
+
+    Raises: FleetError that names what is not ready.
+    """
+    metrics = Path(settings.PROMETHEUS_MULTIPROC_DIR or RUN_DIR / "metrics")
+    empty_metrics_folder(metrics)
     crew = build_crew(
         procfile,
         folder=site.folder,
         logs=RUN_DIR / "logs",
-        environment=site.environment,
+        environment={**site.environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)},
         worker_count=settings.WORKER_PROCESSES,
     )
-    for command in crew:
+    for command in crew.first:
+        supervisor.add(Child(command), stage=CREW_STAGE)
+    web = readiness.find_site(host=settings.HOST, port=settings.PORT, allowed_hosts=settings.ALLOWED_HOSTS)
+    readiness.await_ready(web, worker_count=settings.WORKER_PROCESSES, look_after=supervisor.look_after)
+    for command in crew.later:
         supervisor.add(Child(command), stage=CREW_STAGE)
 
 
@@ -230,7 +238,7 @@ def converse(supervisor: Supervisor, site: preparation.Site) -> None:
 
 def show_reply(person: str, text: str, reply: str) -> None:
     """Show one message and its reply."""
-    say(f"  {person}: {text}\n    → {reply}")
+    say(f"  {person}: {text}\n    → {reply.strip().replace(chr(10), chr(10) + '      ')}")
 
 
 def rotate_logs(logs: Path) -> None:

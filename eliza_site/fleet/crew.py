@@ -3,11 +3,20 @@
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from eliza_site.embedded.processes import Command
 
 STOP_SECONDS = {"worker": 25.0, "web": 8.0, "beat": 6.0, "flower": 4.0, "model": 4.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """What a message needs, and what may start after it."""
+
+    first: list[Command]
+    later: list[Command]
 
 
 def build_crew(
@@ -17,15 +26,14 @@ def build_crew(
     logs: Path,
     environment: Mapping[str, str],
     worker_count: int,
-) -> list[Command]:
+) -> Crew:
     """Build the commands of web, workers, beat and Flower, each with a log of its own."""
-    crew = [_build("web", procfile["web"], folder, logs, environment)]
+    first = [_build("web", procfile["web"], folder, logs, environment)]
     for number in range(1, worker_count + 1):
         numbered = {**environment, "WORKER_NUMBER": str(number)}
-        crew.append(_build(f"worker-{number}", procfile["worker"], folder, logs, numbered))
-    crew.append(_build("beat", procfile["beat"], folder, logs, environment))
-    crew.append(_build("flower", procfile["flower"], folder, logs, environment))
-    return crew
+        first.append(_build(f"worker-{number}", procfile["worker"], folder, logs, numbered))
+    later = [_build(name, procfile[name], folder, logs, environment) for name in ("beat", "flower")]
+    return Crew(first=first, later=later)
 
 
 def build_local_model(*, folder: Path, logs: Path, environment: Mapping[str, str], port: int) -> Command:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
@@ -24,6 +24,16 @@ from agents.models import Agent, Message, Room
 from agents.streams import StreamEvent
 from transports.web import events, payloads
 from transports.web.connections import WebAgent, find_web_agent
+from transports.web.schemas import (
+    ActionOut,
+    History,
+    MessageOut,
+    NewMessage,
+    NewRoom,
+    RoomAgent,
+    RoomOut,
+    TakenMessage,
+)
 
 router = Router(tags=["conversations"])
 
@@ -38,80 +48,6 @@ class CallerRequest(HttpRequest):
     """A request after authentication."""
 
     auth: Caller
-
-
-class NewMessage(Schema):
-    """What a caller says. `id` is the caller's own: the same one again adds nothing."""
-
-    text: str = Field(description="What is said.")
-    room: str | None = Field(None, description="A conversation's id; without one, the caller's default room.")
-    id: str = Field("", description="The caller's own id of the message: letters, digits and . _ : @ + / = -")
-
-
-class TakenMessage(Schema):
-    """A message that was stored and will be answered; `events` is the address of its server-sent events."""
-
-    message: UUID
-    room: UUID
-    turn: UUID | None
-    events: str
-    is_new: bool
-    notice: str = ""
-
-
-class NewRoom(Schema):
-    """With whom to speak: an agent's slug or id."""
-
-    agent: str
-
-
-class RoomAgent(Schema):
-    """The agent of a conversation."""
-
-    id: UUID
-    name: str
-    slug: str
-    status: str
-
-
-class RoomOut(Schema):
-    """A conversation; its name is its first words."""
-
-    id: UUID
-    name: str
-    agent: RoomAgent
-    last_message_at: dt.datetime
-    events: str
-
-
-class ActionOut(Schema):
-    """What was done in a turn beside answering."""
-
-    name: str
-    success: bool
-    text: str
-
-
-class MessageOut(Schema):
-    """One message: `in` is the person's, `out` the agent's. `turn_state` is that of the turn it caused."""
-
-    id: UUID
-    direction: str
-    text: str
-    said_at: dt.datetime
-    client_id: str = ""
-    turn: UUID | None
-    turn_state: str = ""
-    in_reply_to: UUID | None = None
-    actions: list[ActionOut] = []
-
-
-class History(Schema):
-    """A page of a conversation, the oldest first; `before` asks for the page before this one."""
-
-    messages: list[MessageOut]
-    before: UUID | None
-    events: str
 
 
 @router.post("/agents/{agent}/messages", response={202: TakenMessage}, summary="Say something to an agent")
