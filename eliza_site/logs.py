@@ -40,6 +40,7 @@ QUIET = (
     "celery.beat",  # "Sending due task", every few seconds
     "httpx2",  # a line a request
     "openai",
+    "psycopg.pool",  # a line for each connection taken and given back
 )
 """Loggers whose information is noise: they begin at a warning, unless `trace` is asked for."""
 
@@ -116,7 +117,7 @@ def _loggers(level_name: str, level: int) -> dict[str, Any]:
     loggers |= {name: {"level": max(level, logging.INFO)} for name in TALKATIVE}
     if level_name != "trace":
         loggers |= {name: {"level": max(level, logging.WARNING)} for name in QUIET}
-        loggers |= {name: {"level": foreign} for name in ("kombu", "amqp", "asyncio", "psycopg", "psycopg.pool")}
+        loggers |= {name: {"level": foreign} for name in ("kombu", "amqp", "asyncio", "psycopg")}
     return loggers
 
 

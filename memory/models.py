@@ -67,6 +67,7 @@ class Memory(models.Model):
         indexes = [
             models.Index(fields=["agent", "room", "-said_at"], name="memory_recent_of_room"),
             models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
+            models.Index(fields=["agent"], name="memory_of_agent", condition=models.Q(scope="agent")),
             models.Index(
                 fields=["created_at"], name="memory_unembedded", condition=models.Q(embedding__isnull=True)
             ),

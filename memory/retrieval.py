@@ -25,6 +25,9 @@ from plugins.api import RecalledMemory
 
 # What stands in the compiled statement where a call's own values go.
 _AGENT, _ROOM, _PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
+EXACT_UP_TO = 1000
+"""So many visible memories are compared one by one."""
+
 _MODEL, _MESSAGE = "the embedding model", "the message's id"
 
 
@@ -86,6 +89,25 @@ def _hit(row: tuple[Any, ...]) -> RecalledMemory:
     )
 
 
+ADAPTIVE = """
+WITH few AS MATERIALIZED ({few}),
+     counted AS (SELECT count(*) AS number FROM few),
+     near AS (
+         (SELECT id, embedding::{kind} <=> %s::{kind} AS distance FROM few
+          WHERE (SELECT number FROM counted) <= {limit_of_few} ORDER BY distance LIMIT {limit})
+         UNION ALL
+         (SELECT id, distance FROM ({indexed}) AS indexed WHERE (SELECT number FROM counted) > {limit_of_few})
+     )
+SELECT memory.id, memory.kind, memory.text, memory.said_at, memory.speaker, memory.source_messages::text,
+       near.distance
+FROM near JOIN memory_memory AS memory ON memory.id = near.id ORDER BY near.distance
+"""
+"""Where little may surface, all of it is compared, which is exact and quick; else the index is asked. An index
+that has to walk past what may not surface here costs the more the less of it may: 24 ms where 16 of 1,000
+memories were visible, against 0.3 ms.
+"""
+
+
 @functools.lru_cache(maxsize=64)
 def _statement(
     dimensions: int, limit: int, kinds: tuple[str, ...] | None, is_roomless: bool, is_personless: bool
@@ -95,21 +117,28 @@ def _statement(
     Compiling took five times the CPU of all the rest of a recall; the queryset still says the scope.
     """
     nowhere = [0.0] * dimensions
-    rows = (
+    visible = (
         Memory.objects.visible_to(_AGENT, None if is_roomless else _ROOM, None if is_personless else _PERSON)
         .not_from_messages([_MESSAGE])
         .filter(embedding_model=_MODEL)
         .alias(size=VectorDimensions(F("embedding")))
         # Word for word the condition of the index, which PostgreSQL uses only where it sees that it holds.
         .filter(size=dimensions)
-        .annotate(distance=CosineDistance(Cast("embedding", indexed_field(dimensions)), nowhere))
-        .order_by("distance")
     )
     if kinds is not None:
-        rows = rows.filter(kind__in=kinds)
-    columns = ("id", "kind", "text", "said_at", "speaker", "source_messages", "distance")
-    sql, parameters = rows.values_list(*columns)[:limit].query.sql_with_params()
+        visible = visible.filter(kind__in=kinds)
+    few_sql, few_parameters = _sql(visible.order_by().values_list("id", "embedding")[: EXACT_UP_TO + 1])
+    near = visible.annotate(distance=CosineDistance(Cast("embedding", indexed_field(dimensions)), nowhere))
+    near_sql, near_parameters = _sql(near.order_by("distance").values_list("id", "distance")[:limit])
+    kind = indexed_field(dimensions).db_type(connection)
+    sql = ADAPTIVE.format(few=few_sql, indexed=near_sql, kind=kind, limit=limit, limit_of_few=EXACT_UP_TO)
+    parameters = (*few_parameters, str(nowhere), *near_parameters)
     return sql, tuple((_slot(parameter), parameter) for parameter in parameters)
+
+
+def _sql(rows: Any) -> tuple[str, tuple[Any, ...]]:
+    sql, parameters = rows.query.sql_with_params()
+    return sql, tuple(parameters)
 
 
 def _slot(parameter: Any) -> str:
