@@ -148,7 +148,7 @@ _SECRETS = re.compile(
     \b (?:sk|pk|rk)-[A-Za-z0-9_-]{8,}                     # keys of model servers
     | (?i:\b bearer) \s+ [A-Za-z0-9._~+/=-]{6,}
     | (?<= ://) [^/\s:@]* : [^/\s@]+ (?= @)               # the name and password of an address
-    | \b \d{6,12} : [A-Za-z0-9_-]{30,}                    # a Telegram bot's token
+    | (?<! \d ) \d{6,12} : [A-Za-z0-9_-]{30,}                  # a Telegram bot's token
     | \b eyJ[A-Za-z0-9_-]{8,} (?: \.[A-Za-z0-9_-]+ )+     # a signed token (JWT)
     """
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from memory.memories import remember
 from memory.models import Memory
+from memory import retrieval
 from memory.retrieval import RecallQuery, recall
 from memory.stores.postgres import create_vector_index
 from memory.vectors import UnexpectedVectorSize
@@ -128,24 +129,42 @@ def _recall_and_explain(query: RecallQuery) -> tuple[list[RecalledMemory], str]:
         return hits, "\n".join(row[0] for row in cursor.fetchall())
 
 
-def test_recall_goes_through_the_index_and_a_filter_of_one_in_fifty_still_finds_ten(crowded: Any) -> None:
-    text = "coffee and bread in the morning"
-    _, plan = _recall_and_explain(crowded.query(text))
-    assert "memory_embedding_384_hnsw" in plan, "the planner takes it by itself where much is visible"
-
-    rare = crowded.query(text, room_id=crowded.dm_of_ann.id)
-    _execute("SET LOCAL enable_indexscan = off")
-    exact, plan = _recall_and_explain(rare)
-    assert "hnsw" not in plan
-    # Where little is visible the planner may rather read all of that, which is right, and shows nothing here.
-    _execute("SET LOCAL enable_indexscan = on; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-    hits, plan = _recall_and_explain(rare)
+def test_where_much_is_visible_recall_goes_through_the_index(crowded: Any) -> None:
+    _, plan = _recall_and_explain(crowded.query("coffee and bread in the morning"))
     assert "memory_embedding_384_hnsw" in plan
+
+
+def test_where_little_is_visible_recall_is_exact_and_the_index_is_not_walked(crowded: Any) -> None:
+    rare = crowded.query("coffee and bread in the morning", room_id=crowded.dm_of_ann.id)
+    hits, _ = _recall_and_explain(rare)
     assert len(hits) == 10
-    assert len({hit.id for hit in hits} & {hit.id for hit in exact}) >= 8
-    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    _execute("SET LOCAL hnsw.iterative_scan = off")
-    assert len(recall(rare)) < 10, "without the setting it is too few: this test would notice its absence"
+    with CaptureQueriesContext(connection) as queries:
+        recall(rare)
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN ANALYZE " + queries[0]["sql"])
+        lines = [row[0] for row in cursor.fetchall()]
+    walked = next(line for line in lines if "memory_embedding_384_hnsw" in line)
+    assert "never executed" in walked
+
+
+def test_a_filter_of_one_in_fifty_still_finds_ten_through_the_index(
+    crowded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = crowded.query("coffee and bread in the morning", room_id=crowded.dm_of_ann.id)
+    exact = recall(rare)
+    monkeypatch.setattr(retrieval, "EXACT_UP_TO", 0)
+    retrieval._statement.cache_clear()
+    try:
+        _execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        hits, plan = _recall_and_explain(rare)
+        assert "memory_embedding_384_hnsw" in plan
+        assert len(hits) == 10
+        assert len({hit.id for hit in hits} & {hit.id for hit in exact}) >= 8
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        _execute("SET LOCAL hnsw.iterative_scan = off")
+        assert len(recall(rare)) < 10, "without the setting it is too few: this test would notice its absence"
+    finally:
+        retrieval._statement.cache_clear()
 
 
 MEMORIES = st.lists(
