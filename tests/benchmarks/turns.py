@@ -146,6 +146,7 @@ def _prepare() -> list[str]:
 
 def _remember() -> None:
     """Give the agent MEMORIES things to remember: a fifth is known everywhere, the rest is people's own."""
+    from django.db import connection
     from django.utils import timezone
     from driver import sentences
 
@@ -171,6 +172,9 @@ def _remember() -> None:
     remember(drafts)
     while find_unembedded_count():
         embed_pending()
+    with connection.cursor() as cursor:
+        # What autovacuum does by itself within a minute or two; the runs would begin before.
+        cursor.execute("ANALYZE")
 
 
 def _run(scenario: Scenario, gauges: Gauges, keys: list[str], share: float) -> dict[str, Any]:
