@@ -110,8 +110,8 @@ row instead of skipping it: the second in line must not overtake.
 """
 
 RECORD = """
-UPDATE agents_delivery SET state = %(state)s, error = %(error)s, answer = %(answer)s, lease_until = NULL,
-       sent_at = CASE WHEN %(state)s = 'sent' THEN coalesce(%(sent_at)s, clock_timestamp()) END,
+UPDATE agents_delivery SET state = %(state)s::text, error = %(error)s, answer = %(answer)s::jsonb, lease_until = NULL,
+       sent_at = CASE WHEN %(state)s::text = 'sent' THEN coalesce(%(sent_at)s::timestamptz, clock_timestamp()) END,
        next_run_at = clock_timestamp() + make_interval(secs => %(delay)s)
 WHERE id = %(id)s AND lease_token = %(token)s AND state = 'sending'
 RETURNING EXISTS (SELECT 1 FROM agents_delivery AS other

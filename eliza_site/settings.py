@@ -29,6 +29,7 @@ env = environ.Env(
     DATABASE_URL=(str, ""),
     DATABASE_POOL_SIZE=(int, 16),
     DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
+    DATABASE_PREPARED_STATEMENTS=(bool, True),
     REDIS_URL=(str, ""),
     REDIS_SSL_CERT_REQS=(str, "required"),
     CELERY_BROKER_URL=(str, ""),
@@ -147,6 +148,10 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
             " -c hnsw.iterative_scan=strict_order"
         ),
     }
+    if env("DATABASE_PREPARED_STATEMENTS"):
+        # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
+        # connections between transactions must know prepared statements, or this is to be switched off.
+        DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
     if env("DATABASE_POOL_SIZE"):
         DATABASES["default"]["OPTIONS"]["pool"] = {
             "min_size": 1,
