@@ -15,14 +15,10 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 1
 MESSAGE_PROCESSING = Histogram(
     "eliza_message_processing_seconds", "From receipt to the end of the turn.", buckets=SECONDS
 )
-QUEUE_WAIT = Histogram(
-    "eliza_queue_wait_seconds", "From receipt to the start of the turn.", buckets=SECONDS
-)
+QUEUE_WAIT = Histogram("eliza_queue_wait_seconds", "From receipt to the start of the turn.", buckets=SECONDS)
 AI_RESPONSE = Histogram("eliza_ai_response_seconds", "How long a model took to answer.", buckets=SECONDS)
 STEP = Histogram("eliza_step_seconds", "How long a step of a turn took.", ["step"], buckets=SECONDS)
-MESSAGES_PROCESSED = Counter(
-    "eliza_messages_processed_total", "Turns that ended.", ["platform", "outcome"]
-)
+MESSAGES_PROCESSED = Counter("eliza_messages_processed_total", "Turns that ended.", ["platform", "outcome"])
 PLUGIN_EXECUTIONS = Counter(
     "eliza_plugin_executions_total", "Plugins' functions that ran.", ["plugin", "component", "outcome"]
 )

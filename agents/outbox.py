@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from agents.cleaning import clean_json, clean_text
 from agents.envelopes import Acknowledgement, Outgoing
-from agents.wakeups import wake_after_commit
+from agents.wakeups import hand_on_after_commit
 from plugins.api import Attachment
 
 DELIVERY_LEASE_SECONDS = 30
@@ -161,7 +161,7 @@ def put(destination: Destination, replies: Sequence[Reply]) -> list[UUID]:
                 "expires": settings.DELIVERY_EXPIRES_AFTER_SECONDS,
             },
         )
-    wake_after_commit(
+    hand_on_after_commit(
         "transports.deliver_message",
         connection_id=str(destination.connection_id),
         room_id=str(destination.room_id),
@@ -179,9 +179,7 @@ def find_due(limit: int) -> list[tuple[UUID, UUID]]:
 def claim(connection_id: UUID, room_id: UUID) -> ClaimedDelivery | None:
     """Claim the first open delivery of the connection's room; None where none is due or free."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            CLAIM, {"connection": connection_id, "room": room_id, "lease": DELIVERY_LEASE_SECONDS}
-        )
+        cursor.execute(CLAIM, {"connection": connection_id, "room": room_id, "lease": DELIVERY_LEASE_SECONDS})
         row = cursor.fetchone()
     if row is None:
         return None
@@ -219,9 +217,7 @@ def record_sent(delivery: ClaimedDelivery, acknowledgement: Acknowledgement) -> 
     return _record(delivery, state="sent", answer=answer, sent_at=acknowledgement.acknowledged_at)
 
 
-def record_unsent(
-    delivery: ClaimedDelivery, *, state: str, error: str, delay_seconds: float = 0.0
-) -> bool:
+def record_unsent(delivery: ClaimedDelivery, *, state: str, error: str, delay_seconds: float = 0.0) -> bool:
     """Record why it was not sent (`pending` is tried again), and tell whether more waits in the room."""
     return _record(delivery, state=state, error=error, delay=delay_seconds)
 

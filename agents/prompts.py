@@ -51,7 +51,9 @@ def answer_prompt(
     speaker = scene.message.speaker or "them"
     instruction = CHAT_INSTRUCTION.format(name=name, speaker=speaker)
     if actions:
-        instruction += "\n\n" + ACTION_INSTRUCTION.format(name=name, actions="\n".join(map(_described, actions)))
+        instruction += "\n\n" + ACTION_INSTRUCTION.format(
+            name=name, actions="\n".join(map(_described, actions))
+        )
     budget = settings.PROMPT_MAX_TOKENS
     last = _fitted(_said(scene, scene.message), int(budget * 0.5))
     known = _fitted(

@@ -192,7 +192,10 @@ def _insert_model_calls(turn_id: UUID, calls: list[ModelCallRecord]) -> None:
                 list(range(len(calls))),
                 [call.purpose for call in calls],
                 [call.provider for call in calls],
-                [answer.model if answer else call.request.model for call, answer in zip(calls, done, strict=True)],
+                [
+                    answer.model if answer else call.request.model
+                    for call, answer in zip(calls, done, strict=True)
+                ],
                 [_json([vars(message) for message in call.request.messages]) for call in calls],
                 [clean_text(answer.text) if answer else "" for answer in done],
                 [call.parse_path for call in calls],

@@ -69,9 +69,7 @@ def request_stop(turn_id: UUID) -> bool:
 
     Unit: a running turn ends within about a second.
     """
-    return bool(
-        Turn.objects.filter(pk=turn_id, state__in=Turn.OPEN_STATES).update(stop_requested_at=Now())
-    )
+    return bool(Turn.objects.filter(pk=turn_id, state__in=Turn.OPEN_STATES).update(stop_requested_at=Now()))
 
 
 def find_stopped(turn_ids: list[UUID]) -> set[UUID]:

@@ -18,6 +18,8 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 
+from agents import followups
+
 log = structlog.get_logger(__name__)
 
 PUBLISH_TIMEOUT_SECONDS = 0.5
@@ -79,6 +81,20 @@ def wake(name: str, **arguments: Any) -> bool:
 def wake_after_commit(name: str, **arguments: Any) -> None:
     """Publish a wake-up when the current transaction has committed."""
     transaction.on_commit(partial(wake, name, **arguments))
+
+
+def hand_on_after_commit(name: str, **arguments: Any) -> None:
+    """Have a task done when the current transaction has committed: in this process, if it is a worker of that
+    task's queue and has a thread free, else by a wake-up.
+
+    It saves the way through the broker; dying with the process, it is found by the dispatcher as any other.
+    """
+    transaction.on_commit(partial(_hand_on, name, arguments))
+
+
+def _hand_on(name: str, arguments: dict[str, Any]) -> None:
+    if not followups.take(name, arguments):
+        wake(name, **arguments)
 
 
 def is_broker_away() -> bool:

@@ -159,6 +159,7 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
             "timeout": 10,
         }
 
+
 def with_certificate_choice(url: str) -> str:
     """Say in a `rediss://` address how its server's certificate is checked; every client reads it there."""
     if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:

@@ -30,7 +30,7 @@ class Memory(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(
-        "agents.Agent", on_delete=models.CASCADE, related_name="memories", db_index=False
+        "agents.Agent", on_delete=models.CASCADE, related_name="memories", db_index=False, db_constraint=False
     )
     person = models.ForeignKey(
         "agents.Person", null=True, blank=True, on_delete=models.CASCADE, related_name="memories"

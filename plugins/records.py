@@ -23,9 +23,7 @@ def record_plugins() -> int:
         *(loaded.plugin.name for loaded in registry.plugins),
         *(refusal.name[:100] for refusal in registry.refused),
     ]
-    Plugin.objects.exclude(name__in=names).update(
-        error="It was not found when plugins were last recorded."
-    )
+    Plugin.objects.exclude(name__in=names).update(error="It was not found when plugins were last recorded.")
     for refusal in registry.refused:
         Plugin.objects.update_or_create(
             name=refusal.name[:100],

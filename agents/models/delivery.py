@@ -23,7 +23,7 @@ class Delivery(models.Model):
     id = models.BigAutoField(primary_key=True)
     message = models.OneToOneField("agents.Message", on_delete=models.CASCADE, related_name="delivery")
     connection = models.ForeignKey(
-        "transports.Connection", on_delete=models.CASCADE, related_name="deliveries"
+        "transports.Connection", on_delete=models.CASCADE, related_name="deliveries", db_constraint=False
     )
     room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="deliveries")
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)

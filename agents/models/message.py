@@ -12,9 +12,15 @@ class Message(models.Model):
         OUT = "out"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="messages")
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.CASCADE, related_name="messages", db_constraint=False
+    )
     connection = models.ForeignKey(
-        "transports.Connection", on_delete=models.CASCADE, related_name="messages", db_index=False
+        "transports.Connection",
+        on_delete=models.CASCADE,
+        related_name="messages",
+        db_index=False,
+        db_constraint=False,
     )
     room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="messages", db_index=False)
     person = models.ForeignKey("agents.Person", null=True, on_delete=models.SET_NULL, related_name="messages")

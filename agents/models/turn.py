@@ -9,7 +9,9 @@ class Turn(models.Model):
 
     `cause_kind` and `cause_id` name the cause and are unique, so that a cause is worked once. Errors and
     crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when one never ended.
-    Foreign keys that a constraint begins with have no second index of their own.
+    Foreign keys that a constraint begins with have no second index of their own. Those to the agent and its
+    connection are not checked by the database, here and on messages, memories and deliveries: every check
+    locks the one row that all turns share.
     """
 
     class State(models.TextChoices):
@@ -39,10 +41,14 @@ class Turn(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     lane = models.ForeignKey("agents.Lane", on_delete=models.CASCADE, related_name="turns", db_index=False)
     sequence = models.BigIntegerField()
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="turns")
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.CASCADE, related_name="turns", db_constraint=False
+    )
     room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="turns")
     person = models.ForeignKey("agents.Person", null=True, on_delete=models.SET_NULL, related_name="turns")
-    connection = models.ForeignKey("transports.Connection", on_delete=models.CASCADE, related_name="turns")
+    connection = models.ForeignKey(
+        "transports.Connection", on_delete=models.CASCADE, related_name="turns", db_constraint=False
+    )
     message = models.ForeignKey(
         "agents.Message", null=True, on_delete=models.CASCADE, related_name="caused_turns"
     )

@@ -48,7 +48,11 @@ def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream)
         if found is not None and found.component.name not in PLAIN_ACTIONS:
             stream.put(
                 StreamEvent.ACTION,
-                {"name": found.component.name, "success": result.success, "text": result.text or result.error},
+                {
+                    "name": found.component.name,
+                    "success": result.success,
+                    "text": result.text or result.error,
+                },
             )
     return tuple(replies)
 

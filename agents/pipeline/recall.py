@@ -58,6 +58,4 @@ def recall_memories(scene: Scene, trace: Trace) -> Recalled:
                 for memory in memories
             ]
         }
-        return Recalled(
-            memories=tuple(memories), embedding=embedding, embedding_model=embedder.name
-        )
+        return Recalled(memories=tuple(memories), embedding=embedding, embedding_model=embedder.name)

@@ -38,9 +38,7 @@ def end_turn(
             turn,
             state=Turn.State.DONE,
             outcome=Turn.Outcome.REPLIED if replies else Turn.Outcome.SILENT,
-            evaluation=(
-                Turn.Evaluation.DUE if scene.agent.components.evaluators else Turn.Evaluation.NONE
-            ),
+            evaluation=(Turn.Evaluation.DUE if scene.agent.components.evaluators else Turn.Evaluation.NONE),
             character_version_id=scene.agent.character_version_id,
         )
         message_ids = outbox.put(destination_of(turn), replies)

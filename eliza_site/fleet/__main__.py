@@ -27,6 +27,7 @@ RUN_DIR = settings.RUN_DIR.resolve()
 WITH_LOCAL_MODEL = not settings.OPENAI_API_KEY and not settings.OPENAI_BASE_URL
 LOG_LIMIT_BYTES = 20_000_000
 LOOK_SECONDS = 0.2
+LOCAL_MODEL_MAX_TOKENS = "120"
 CREW_STAGE, MODEL_STAGE, VALKEY_STAGE, POSTGRES_STAGE = range(4)
 
 
@@ -145,8 +146,11 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
     stages = {"postgres": POSTGRES_STAGE, "valkey": VALKEY_STAGE}
     for child in servers.children:
         supervisor.add(child, stage=stages[child.command.name])
+    # The demonstration model rambles up to its limit, and every token costs this machine's own processor.
+    brevity = {"MODEL_MAX_TOKENS": LOCAL_MODEL_MAX_TOKENS} if WITH_LOCAL_MODEL else {}
     return {
         **os.environ,
+        **{name: value for name, value in brevity.items() if name not in settings.GIVEN},
         **{name: value for name, value in started.items() if name not in settings.GIVEN},
         # The Procfile's lines read these from the shell; here they come from `.env` and the defaults too.
         "RUN_DIR": str(RUN_DIR),

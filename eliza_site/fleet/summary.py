@@ -13,8 +13,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def show_figures(figures: Figures) -> None:
     """Show the table of the sample conversation."""
-    table = Table(title="The sample conversation", title_justify="left")
-    for name in ("messages", "replies", "p50 from receipt to reply", "p95", "model"):
+    table = Table(title="The sample conversation; seconds from receipt to reply", title_justify="left")
+    for name in ("messages", "replies", "p50", "p95", "model"):
         table.add_column(name)
     table.add_row(
         str(figures.messages),

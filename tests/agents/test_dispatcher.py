@@ -44,9 +44,7 @@ def test_a_fresh_delivery_is_left_to_the_wake_up_on_its_way(incoming: Any, model
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_broker_the_dispatcher_works_by_itself(
-    incoming: Any, model: Any, monkeypatch: Any
-) -> None:
+def test_without_a_broker_the_dispatcher_works_by_itself(incoming: Any, model: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: False)
     receive(incoming())
     deadline = time.monotonic() + 10

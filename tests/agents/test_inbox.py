@@ -84,7 +84,7 @@ def test_a_known_persons_message_costs_three_statements(
         ({"external_id": ""}, "message's id"),
         ({"external_id": "x" * 201}, "message's id"),
         ({"person": "\x00"}, "person's id"),
-        ({"said_at": dt.datetime(2026, 1, 1)}, "zone"),  # noqa: DTZ001
+        ({"said_at": dt.datetime(2026, 1, 1)}, "zone"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_a_word_and_leaves_nothing(
@@ -163,9 +163,7 @@ def test_an_agent_does_not_hear_its_own_account(connection: Connection, incoming
         receive(incoming(person="eliza-bot"))
 
 
-def test_the_lane_is_woken_after_the_commit(
-    incoming: Any, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_the_lane_is_woken_after_the_commit(incoming: Any, django_capture_on_commit_callbacks: Any) -> None:
     with (
         patch.object(wakeups._publisher, "publish", return_value=True) as publish,
         django_capture_on_commit_callbacks(execute=True),

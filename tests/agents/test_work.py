@@ -26,12 +26,12 @@ def release_lanes() -> None:
 
 
 def replies() -> list[str]:
-    return list(Message.objects.filter(direction="out").order_by("received_at").values_list("text", flat=True))
+    return list(
+        Message.objects.filter(direction="out").order_by("received_at").values_list("text", flat=True)
+    )
 
 
-def test_a_message_is_answered_once_and_every_step_leaves_a_row(
-    incoming: Any, model: ScriptedModel
-) -> None:
+def test_a_message_is_answered_once_and_every_step_leaves_a_row(incoming: Any, model: ScriptedModel) -> None:
     receipt = receive(incoming("hello"))
     assert work.drain_lane(receipt.lane_id) == 1
     assert work.drain_lane(receipt.lane_id) == 0
@@ -59,7 +59,9 @@ def test_a_plain_turn_costs_at_most_fourteen_statements_from_receipt_to_delivery
             work.drain_lane(receipt.lane_id)
             deliver_room(connection.pk, receipt.room_id)
         return [
-            query["sql"] for query in captured if not query["sql"].startswith(("SAVEPOINT", "RELEASE SAVEPOINT"))
+            query["sql"]
+            for query in captured
+            if not query["sql"].startswith(("SAVEPOINT", "RELEASE SAVEPOINT"))
         ]
 
     whole_way()
@@ -87,9 +89,7 @@ def test_a_lane_gives_way_after_its_budget(incoming: Any, model: Any, monkeypatc
     assert work.drain_lane(receipt.lane_id) == 1
 
 
-def test_what_was_said_before_is_in_the_prompt_once_and_in_order(
-    incoming: Any, model: ScriptedModel
-) -> None:
+def test_what_was_said_before_is_in_the_prompt_once_and_in_order(incoming: Any, model: ScriptedModel) -> None:
     for text in ("first", "second", "third"):
         receipt = receive(incoming(text))
         work.drain_lane(receipt.lane_id)

@@ -27,7 +27,6 @@ import redis  # noqa: E402
 from figures import PARTS, Gauges, figures_of, show_runs  # noqa: E402
 from fleet import (  # noqa: E402
     BenchmarkError,
-    Fleet,
     Shape,
     benchmark_environment,
     fleet_running,

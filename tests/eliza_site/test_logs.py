@@ -37,7 +37,11 @@ def test_own_and_foreign_lines_have_one_shape(written: Written) -> None:
         "agents.somewhere",
         2,
     )
-    assert (foreign["event"], foreign["level"], foreign["logger"]) == ("started well", "info", "uvicorn.error")
+    assert (foreign["event"], foreign["level"], foreign["logger"]) == (
+        "started well",
+        "info",
+        "uvicorn.error",
+    )
     assert ours["timestamp"].endswith("Z")
 
 
@@ -54,7 +58,16 @@ def test_a_traceback_is_part_of_its_line_and_shows_no_variables(written: Written
 
 @pytest.mark.parametrize(
     "name",
-    ["api_key", "OPENAI_API_KEY", "secret", "client_secret", "access_token", "password", "Authorization", "cookies"],
+    [
+        "api_key",
+        "OPENAI_API_KEY",
+        "secret",
+        "client_secret",
+        "access_token",
+        "password",
+        "Authorization",
+        "cookies",
+    ],
 )
 def test_values_go_by_the_name_of_their_key(name: str) -> None:
     line = logs.redact(None, "", {"event": "x", name: "harmless looking", "inner": {name: ["a", "b"]}})

@@ -75,7 +75,9 @@ def test_gauges_come_from_the_database(incoming: Any, django_assert_num_queries:
     receive(incoming(person="ann"))
     receive(incoming(person="bob"))
     receive(incoming(person="cat"))
-    Lane.objects.filter(person__name="Cat").update(lease_until=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+    Lane.objects.filter(person__name="Cat").update(
+        lease_until=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    )
     Turn.objects.filter(person__name="Bob").update(state=Turn.State.DEAD)
     with django_assert_num_queries(1):
         assert gauges.read_gauges() == gauges.Gauges(active_users=3, lanes_waiting=1, dead_letters=1)
@@ -112,7 +114,11 @@ def test_plugins_executions_are_counted_by_how_they_ended() -> None:
         time.sleep(0.2)
 
     plugin = uuid4().hex
-    for function, raised in ((lambda: None, None), (lambda: 1 / 0, ZeroDivisionError), (hang, TimeLimitExceeded)):
+    for function, raised in (
+        (lambda: None, None),
+        (lambda: 1 / 0, ZeroDivisionError),
+        (hang, TimeLimitExceeded),
+    ):
         try:
             with counted(plugin, "C"):
                 call_within(0.05, function)
@@ -139,7 +145,12 @@ def test_processes_of_a_machine_count_together(tmp_path: Path) -> None:
     }
     for expected in ("1.0", "2.0"):
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert f'eliza_errors_total{{where="x"}} {expected}' in done.stdout
 
@@ -148,7 +159,9 @@ def test_processes_of_a_machine_count_together(tmp_path: Path) -> None:
 def test_a_worker_serves_its_own_port_and_goes_on_where_it_is_taken(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "read_gauges", lambda: gauges.Gauges(active_users=1, lanes_waiting=2, dead_letters=3))
+    monkeypatch.setattr(
+        metrics, "read_gauges", lambda: gauges.Gauges(active_users=1, lanes_waiting=2, dead_letters=3)
+    )
     server = metrics.serve("127.0.0.1", 0)
     assert server is not None
     try:

@@ -144,7 +144,7 @@ def _require_alive(children: list[Child]) -> None:
         assert child.is_running(), child.command.log.read_text()[-2000:]
 
 
-class _database:  # noqa: N801
+class _database:
     """A database of its own beside the one that the other tests use."""
 
     def __init__(self) -> None:

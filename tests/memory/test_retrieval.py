@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory import retrieval
 from memory.memories import remember
 from memory.models import Memory
-from memory import retrieval
 from memory.retrieval import RecallQuery, recall
 from memory.stores.postgres import create_vector_index
 from memory.vectors import UnexpectedVectorSize

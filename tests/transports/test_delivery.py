@@ -66,7 +66,9 @@ def test_a_rooms_deliveries_are_sent_in_their_order_and_acknowledged(
     network = through(monkeypatch, Network())
     assert send(connection, answered) == 2
     assert states() == ["sent", "sent"]
-    assert [sent.delivery_id for sent in network.ledger] == sorted(Delivery.objects.values_list("id", flat=True))
+    assert [sent.delivery_id for sent in network.ledger] == sorted(
+        Delivery.objects.values_list("id", flat=True)
+    )
     first = Delivery.objects.order_by("id").first()
     assert first is not None
     assert first.answer["external_id"] == "net-1"
@@ -85,7 +87,9 @@ def test_a_busy_network_is_tried_again_later_and_nothing_overtakes(
     assert head.next_run_at > timezone.now() + timezone.timedelta(seconds=5)
     assert deliver_room(connection.pk, answered.room_id) == 0, "the second waits behind the first"
     assert send(connection, answered) == 2
-    assert [sent.delivery_id for sent in network.ledger] == sorted(Delivery.objects.values_list("id", flat=True))
+    assert [sent.delivery_id for sent in network.ledger] == sorted(
+        Delivery.objects.values_list("id", flat=True)
+    )
 
 
 def test_a_permanent_refusal_counts_as_passed(

@@ -14,8 +14,19 @@ from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Lane, Message, Step, Turn
 from memory.models import Goal, Memory
-from plugins.api import Action, ActionResult, Context, Evaluator, EvaluationResult, Plugin, Provider
-from plugins.api import Remember, Say, SetGoal, SetPluginState
+from plugins.api import (
+    Action,
+    ActionResult,
+    Context,
+    EvaluationResult,
+    Evaluator,
+    Plugin,
+    Provider,
+    Remember,
+    Say,
+    SetGoal,
+    SetPluginState,
+)
 from plugins.models import PluginState
 from plugins.registry import Components, Registered, components_for
 
@@ -29,7 +40,9 @@ class Died(BaseException):
 @pytest.fixture
 def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an action's death be the worker's, instead of that of the action's thread alone."""
-    monkeypatch.setattr("agents.pipeline.act.call_within", lambda _seconds, function, *given: function(*given))
+    monkeypatch.setattr(
+        "agents.pipeline.act.call_within", lambda _seconds, function, *given: function(*given)
+    )
 
 
 def note(context: Context) -> ActionResult:
