@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,8 @@ from uuid import UUID
 import redis
 import structlog
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,11 @@ def room_stream_key(room_id: UUID | str) -> str:
 def client() -> redis.Redis:
     """Return the process' client; short limits, as nobody waits for a stream."""
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, decode_responses=True
+        settings.REDIS_URL,
+        socket_timeout=1.0,
+        socket_connect_timeout=0.5,
+        decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
     )
 
 
@@ -69,7 +75,7 @@ class TurnStream:
         self._is_on = is_on
         self._index = 0
         self._text: list[str] = []
-        self._written_at = 0.0
+        self._written_at = time.monotonic()
         self.has_written = False
 
     def token(self, text: str) -> None:
@@ -107,15 +113,29 @@ def put_event(
     message_id: UUID | None = None,
 ) -> None:
     """Write one event that belongs to no lease: a message that came in, a reply that is final."""
-    entry = {
-        "turn": str(turn_id or ""),
-        "message": str(message_id or ""),
-        "token": "",
-        "event": event.value,
-        "index": "0",
-        "data": json.dumps(data),
-    }
-    _write(room_stream_key(room_id), entry)
+    put_events(room_id, [(event, data)], turn_id=turn_id, message_id=message_id)
+
+
+def put_events(
+    room_id: UUID,
+    events: Sequence[tuple[StreamEvent, Mapping[str, Any]]],
+    *,
+    turn_id: UUID | None = None,
+    message_id: UUID | None = None,
+) -> None:
+    """Write events that belong to no lease, together and in this order."""
+    entries = [
+        {
+            "turn": str(turn_id or ""),
+            "message": str(message_id or ""),
+            "token": "",
+            "event": event.value,
+            "index": "0",
+            "data": json.dumps(data),
+        }
+        for event, data in events
+    ]
+    _write(room_stream_key(room_id), *entries)
 
 
 def forget_room(room_id: UUID) -> None:
@@ -126,10 +146,11 @@ def forget_room(room_id: UUID) -> None:
         log.warning("stream_not_forgotten", room=str(room_id), error=str(error))
 
 
-def _write(key: str, entry: Mapping[str, str]) -> None:
+def _write(key: str, *entries: Mapping[str, str]) -> None:
     try:
         with client().pipeline(transaction=False) as pipe:
-            pipe.xadd(key, dict(entry), maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
+            for entry in entries:
+                pipe.xadd(key, dict(entry), maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
             pipe.expire(key, STREAM_EXPIRES_AFTER_SECONDS)
             pipe.execute()
     except redis.RedisError as error:

@@ -1,4 +1,4 @@
-"""Asks the server of text models whether it is there and has the models that the settings name. For `doctor`."""
+"""Asks the server of text models whether it is there and has the models of the settings. For `doctor`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from agents.lanes import ClaimedTurn
 from agents.outbox import Reply
 from agents.pipeline import act, generate, providers, recall, reply, respond, store
 from agents.pipeline.generate import Stopped
-from agents.streams import TurnStream
+from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace
 
 __all__ = ["Stopped", "take_turn"]
@@ -32,6 +32,9 @@ def take_turn(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch)
     if respond.should_respond(scene, trace):
         answer = generate.answer_message(scene, gathered.texts, trace, stream, watch.is_cancelled)
         replies = act.take_actions(scene, answer, trace, stream)
-    return reply.end_turn(
+    is_released = reply.end_turn(
         scene, replies, trace, embedding=known.embedding, embedding_model=known.embedding_model
     )
+    if not replies:
+        stream.put(StreamEvent.DONE, {"state": "silent"})
+    return is_released

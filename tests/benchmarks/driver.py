@@ -1,4 +1,4 @@
-"""The people of the benchmark, in a process of their own: they speak through the HTTP API and wait for replies.
+"""The people of the benchmark, in a process of their own: they speak through the HTTP API, and wait.
 
 `turns.py` starts it, writes one JSON line for each run to its input and reads one from its output. Each
 person has a connection that is kept alive, and says the next thing when the reply to the last was

@@ -1,7 +1,8 @@
-"""What is read before and after each run: CPU of every part, SQL statements, memory; and how it is shown.
+"""What is read before and after each run: CPU of every part, SQL statements, memory.
 
-`turns.py` reads and shows. CPU comes from the kernel's account of each process. PostgreSQL is its postmaster
-with all sessions, those that have ended included, less the driver's own session; Valkey keeps its own account.
+`turns.py` reads, `report.py` shows. CPU comes from the kernel's account of each process. PostgreSQL is its
+postmaster with all sessions, those that have ended included, less the driver's own session; Valkey keeps its
+own account.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import psutil
 import psycopg
 import redis
 from fleet import Fleet
-from rich import box
-from rich.table import Table
 
 PARTS = ("web", "workers", "postgresql", "valkey")
 APART = ("stub", "driver")
@@ -29,8 +28,8 @@ SELECT /* benchmark */
 FROM (SELECT calls, query ~* '^\\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|START)' AS is_control
       FROM pg_stat_statements
       WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query NOT LIKE '%%/* benchmark */%%'
-        AND query NOT LIKE 'SELECT 1 FROM ONLY %%FOR KEY SHARE OF x') AS counted
+        AND query NOT LIKE '%/* benchmark */%'
+        AND query NOT LIKE 'SELECT 1 FROM ONLY %FOR KEY SHARE OF x') AS counted
 """
 # The last condition leaves out the server's own checks of deferred foreign keys, which nobody sent.
 BUSIEST = """
@@ -47,6 +46,7 @@ class Reading:
     """The accounts at one moment. Unit: CPU in seconds."""
 
     cpu: Mapping[str, float]
+    machine_cpu: float
     statements: int
     transaction_statements: int
 
@@ -91,6 +91,7 @@ class Gauges:
                 "stub": _cpu_seconds(fleet.stub.pid),
                 "driver": _cpu_seconds(fleet.driver.pid) + drivers_session,
             },
+            machine_cpu=_machine_cpu_seconds(),
             statements=row[0],
             transaction_statements=row[1],
         )
@@ -115,6 +116,15 @@ def _cpu_seconds(process_id: int | None) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def _machine_cpu_seconds() -> float:
+    """Return the CPU that all processes of the machine have used.
+
+    Unit: seconds, of all cores together.
+    """
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def _peak_bytes(process_id: int | None) -> int:
@@ -145,6 +155,8 @@ def figures_of(
     latencies: list[float] = done["latencies"]
     turns = sum(done["outcomes"].values())
     cpu = {part: (after.cpu[part] - before.cpu[part]) * 1000 / turns for part in (*PARTS, *APART)}
+    ours = sum(after.cpu[part] - before.cpu[part] for part in cpu)
+    others = after.machine_cpu - before.machine_cpu - ours
     return {
         "people": people,
         "model_ms": latency_ms,
@@ -165,32 +177,6 @@ def figures_of(
         "statements_a_turn": (after.statements - before.statements) / turns,
         "transaction_statements_a_turn": (after.transaction_statements - before.transaction_statements)
         / turns,
+        "others_share_of_the_machine": max(0.0, others / (done["seconds"] * psutil.cpu_count())),
         "workers_peak_mib": peak_bytes / 1024**2,
     }
-
-
-def show_runs(runs: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Make the table of all runs, one column each."""
-    table = Table(title="Turns", title_justify="left", box=box.SIMPLE)
-    table.add_column("")
-    for name in runs:
-        table.add_column(name, justify="right")
-
-    def row(label: str, make: Any) -> None:
-        table.add_row(label, *(make(run) for run in runs.values()))
-
-    row("turns", lambda run: f"{run['turns']}")
-    row("turns/s, all drained", lambda run: f"{run['turns_per_second']:.1f}")
-    row("turns/s until the last reply", lambda run: f"{run['turns_per_second_until_last_reply']:.1f}")
-    row("all answered after, s", lambda run: f"{run['answered_seconds']:.1f}")
-    for name in ("p50", "p95", "p99"):
-        row(f"receipt to reply {name}, ms", lambda run, name=name: f"{run['receipt_to_reply_ms'][name]:.0f}")
-    row("CPU a turn, ms", lambda run: f"{run['cpu_ms_a_turn']['sum']:.1f}")
-    for part in PARTS:
-        row(f"  {part}", lambda run, part=part: f"{run['cpu_ms_a_turn'][part]:.1f}")
-    for part in APART:
-        row(f"  apart: {part}", lambda run, part=part: f"{run['cpu_ms_a_turn'][part]:.1f}")
-    row("SQL statements a turn", lambda run: f"{run['statements_a_turn']:.1f}")
-    row("  and BEGIN, COMMIT …", lambda run: f"{run['transaction_statements_a_turn']:.1f}")
-    row("workers' peak memory, MiB", lambda run: f"{run['workers_peak_mib']:.0f}")
-    return table

@@ -24,7 +24,7 @@ import django  # noqa: E402
 import limits  # noqa: E402
 import psycopg  # noqa: E402
 import redis  # noqa: E402
-from figures import PARTS, Gauges, figures_of, show_runs  # noqa: E402
+from figures import Gauges, figures_of  # noqa: E402
 from fleet import (  # noqa: E402
     BenchmarkError,
     Shape,
@@ -33,6 +33,7 @@ from fleet import (  # noqa: E402
     stub_running,
     wait_quiet,
 )
+from report import console, show  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 AGENT = "eliza"
@@ -40,7 +41,6 @@ MEMORIES = 1000
 MOST_PEOPLE = 200
 QUICK_SHARE = 0.2
 
-console = Console(highlight=False, soft_wrap=True)
 progress = Console(stderr=True, highlight=False)
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     except BenchmarkError as error:
         progress.print(str(error), style="bold red", markup=False)
         return 1
-    _show(results)
+    show(results)
     options.json.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"As JSON: {options.json}", markup=False)
@@ -211,51 +211,6 @@ def _conditions(gauges: Gauges, shape: Shape, load_before: float) -> dict[str, A
         "memories_beforehand": MEMORIES,
         "servers": limits.durability(gauges.session, gauges),
     }
-
-
-def _show(results: dict[str, Any]) -> None:
-    runs, conditions = results["runs"], results["conditions"]
-    first = next(iter(runs.values()))
-    console.print(
-        f"{first['turns_per_second']:.1f} turns/s with {first['people']} people in {first['people']} rooms and a"
-        f" model that takes {first['model_ms']:.0f} ms, at {first['cpu_ms_a_turn']['sum']:.1f} ms CPU a turn",
-        style="bold",
-    )
-    console.print(show_runs(runs))
-    if "limits" in results:
-        _show_limits(results["limits"], first)
-    servers = conditions["servers"]
-    console.print(
-        f"{conditions['worker_processes']} workers with {conditions['pool']} × {conditions['concurrency']}, "
-        f"{conditions['cores']} cores with everything on them (load before: {conditions['load_before']:.1f}), "
-        f"Python {conditions['python']}, PostgreSQL {servers['server_version']}.\n"
-        f"On disk: fsync {servers['fsync']}, synchronous_commit {servers['synchronous_commit']}, "
-        f"full_page_writes {servers['full_page_writes']}; Valkey appendonly {servers['valkey_appendonly']}, "
-        f"appendfsync {servers['valkey_appendfsync']}.\n"
-        f"CPU a turn is the sum of {', '.join(PARTS)}; the stub of the model and the driver (the people, with "
-        "their look into the database for replies) are processes of their own and counted apart.\n"
-        "Each run begins after a warm-up and ends when deliveries, evaluations, embeddings and events are "
-        "drained; statements are all that the fleet sent meanwhile, its dispatchers' included.\n"
-        f"{conditions['memories_beforehand']} memories beforehand, default built-ins; embeddings come from the "
-        "stub, as late as the model's answer but never later than 200 ms. No beat, no Flower.\n"
-        "PERSON_MESSAGES_PER_MINUTE was raised to 1000000 for this.",
-        markup=False,
-    )
-
-
-def _show_limits(found: dict[str, Any], first: dict[str, Any]) -> None:
-    tasks, inserts = found["no_op_tasks"], found["inserts"]
-    rate = first["turns_per_second"]
-    console.print(
-        f"Limits of the same servers: {tasks['tasks_per_second']:.0f} Celery tasks/s that do nothing "
-        f"({tasks['workers_cpu_ms_a_task']:.2f} ms CPU of the workers each; one producer published "
-        f"{tasks['published_per_second']:.0f}/s): a turn costs as much as "
-        f"{tasks['tasks_per_second'] / rate:.0f} of them.\n"
-        f"{inserts['inserts_per_second']:.0f} bare INSERT transactions/s on {inserts['clients']} connections "
-        f"({inserts['postgresql_cpu_ms_an_insert']:.2f} ms CPU of PostgreSQL each): as much as "
-        f"{inserts['inserts_per_second'] / rate:.0f} of them.",
-        markup=False,
-    )
 
 
 def _say(what: str) -> None:

@@ -28,7 +28,10 @@ class WebTransport:
         """Announce the message; its row in the database is the delivery."""
         now = timezone.now()
         reply = outgoing_event(outgoing, now)
-        streams.put_event(outgoing.room_id, StreamEvent.REPLY, reply, turn_id=outgoing.turn_id)
         done = {"turn": str(outgoing.turn_id or "")}
-        streams.put_event(outgoing.room_id, StreamEvent.DONE, done, turn_id=outgoing.turn_id)
+        streams.put_events(
+            outgoing.room_id,
+            [(StreamEvent.REPLY, reply), (StreamEvent.DONE, done)],
+            turn_id=outgoing.turn_id,
+        )
         return Acknowledgement(external_id=str(outgoing.message_id), acknowledged_at=now)

@@ -1,0 +1,109 @@
+"""`talk`: a word to an agent from the terminal, and its reply."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from agents import streams, wakeups, work
+from agents.agents import pause
+from agents.llm.base import ModelError, ModelFailure
+from agents.llm.router import answering_with
+from agents.llm.scripted import ScriptedModel
+from agents.models import Account, Agent, Lane, Message, Room
+from transports.delivery import deliver_room
+from transports.models import Connection
+from transports.talk import talk
+
+
+def say(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("talk", *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_the_reply_is_printed(eliza: Agent, worker: Any) -> None:
+    assert say("Eliza", "hello", "--person", "Ann") == "Hello to you too.\n"
+    assert Account.objects.get().external_id == "Ann"
+    message = Message.objects.get(direction="in")
+    assert (message.text, message.is_addressed, message.room.type) == ("hello", True, "DM")
+    assert Connection.objects.get().platform == "terminal"
+
+
+def test_a_named_room_is_a_group_and_a_chat_is_the_persons_own(eliza: Agent, worker: Any) -> None:
+    say("eliza", "hello", "--person", "Ann", "--room", "hall")
+    say("eliza", "hello", "--person", "Ben", "--room", "hall")
+    say("eliza", "hello", "--person", "Ann")
+    assert sorted(Room.objects.values_list("type", flat=True)) == ["DM", "GROUP"]
+
+
+def test_a_program_reads_json(eliza: Agent, worker: Any) -> None:
+    report = json.loads(say("eliza", "hello", "--json"))
+    assert (report["result"], report["text"], report["error"]) == ("answered", "Hello to you too.", "")
+    assert report["seconds"] > 0
+    assert UUID(report["turn"])
+
+
+def test_silence_is_said(eliza: Agent, worker: Any) -> None:
+    with answering_with(ScriptedModel("<response><actions>IGNORE</actions></response>")):
+        assert say("eliza", "hello") == "(eliza said nothing.)\n"
+
+
+def test_a_turn_that_failed_prints_the_apology_and_exits_with_1(eliza: Agent, worker: Any) -> None:
+    refusal = ModelError("The key is wrong.", failure=ModelFailure.REFUSED, permanent=True)
+    out = io.StringIO()
+    with answering_with(ScriptedModel(refusal)), pytest.raises(SystemExit) as end:
+        call_command("talk", "eliza", "hello", stdout=out, stderr=out)
+    assert end.value.code == 1
+    assert out.getvalue().startswith(eliza.apology)
+    assert "The key is wrong." in out.getvalue()
+
+
+def test_no_worker_is_the_reason_that_is_told(eliza: Agent, no_worker: None) -> None:
+    with pytest.raises(CommandError, match=r"No answer within 0\.2 seconds .* No worker answers"):
+        say("eliza", "hello", "--timeout", "0.2")
+
+
+def test_whoever_can_not_answer_is_told_of_before_waiting(eliza: Agent, no_worker: None) -> None:
+    with pytest.raises(CommandError, match=r"No agent is named 'iris'\. There are: eliza\."):
+        say("iris", "hello")
+    with pytest.raises(CommandError, match="The message is empty"):
+        say("eliza", " ")
+    pause(eliza)
+    with pytest.raises(CommandError, match="Eliza is paused: start it in the admin"):
+        say("eliza", "hello")
+    assert not Message.objects.exists()
+
+
+def test_words_are_heard_while_they_come(eliza: Agent, monkeypatch: pytest.MonkeyPatch, worker: Any) -> None:
+    """The turn is worked on a thread of its own, and its tokens pass by the stream."""
+    threads: list[threading.Thread] = []
+    heard: list[str | None] = []
+
+    def work_apart(name: str, _arguments: dict[str, Any]) -> bool:
+        if name == "agents.drain_lane":
+            threads.append(threading.Thread(target=run))
+            threads[-1].start()
+        return True
+
+    def run() -> None:
+        lane = Lane.objects.get()
+        work.drain_lane(lane.pk)
+        deliver_room(Connection.objects.get().pk, Room.objects.get().pk)
+        connection.close()
+
+    monkeypatch.setattr(wakeups._publisher, "publish", work_apart)
+    with answering_with(ScriptedModel("One two three four five six.", token_seconds=0.04)):
+        answer = talk(eliza, "count", person="Ann", room="", timeout_seconds=20, on_token=heard.append)
+        threads[0].join()
+    assert answer.text == "One two three four five six."
+    assert "".join(piece or "" for piece in heard).strip() == answer.text
+    assert len(heard) > 1
+    streams.forget_room(answer.receipt.room_id)
