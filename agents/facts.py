@@ -38,8 +38,8 @@ class AgentFacts:
 
 
 @cached(LRUCache(maxsize=512), key=lambda *key: hashkey(*key), lock=threading.Lock())
-def agent_facts(agent_id: UUID, revision: int, character_version: int) -> AgentFacts:
-    """Return what is known of the agent at this revision and version of its character."""
+def agent_facts(agent_id: UUID, revision: int, character_version: int) -> AgentFacts:  # noqa: ARG001
+    """Return what is known of the agent at this revision, by which it is kept, and version of its character."""
     agent = Agent.objects.select_related("character").get(pk=agent_id)
     version = CharacterVersion.objects.filter(
         character_id=agent.character_id, number=character_version

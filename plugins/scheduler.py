@@ -9,6 +9,7 @@ ends the run, so those effects are done exactly once.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -199,7 +200,8 @@ def _executed(claimed: ClaimedRun) -> tuple[Effect, ...]:
         services=SERVICES,
         arguments=claimed.arguments,
     )
-    return tuple(call_within(TASK_TIME_LIMIT_SECONDS, found.component.execute, context) or ())
+    effects: Sequence[Effect] | None = call_within(TASK_TIME_LIMIT_SECONDS, found.component.execute, context)
+    return tuple(effects or ())
 
 
 def _end(claimed: ClaimedRun, *, state: TaskRun.State, error: str) -> bool:

@@ -6,8 +6,8 @@ from django.db import models
 class Delivery(models.Model):
     """The sending of one outbound message, in the order of its connection and room.
 
-    The key is the database's own counter, so that this order hangs on no worker's clock. Only the first open delivery of a (connection, room) can be claimed, so its lease is the lease of that
-    order.
+    The key is the database's own counter, so that this order hangs on no worker's clock. Only the first open
+    delivery of a (connection, room) can be claimed, so its lease is the lease of that order.
     """
 
     class State(models.TextChoices):

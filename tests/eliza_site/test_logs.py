@@ -124,7 +124,7 @@ def test_every_name_of_a_level_works(level: str) -> None:
 
 @pytest.mark.parametrize("choice", [{"level": "loud", "format": "json"}, {"level": "info", "format": "xml"}])
 def test_a_wrong_choice_names_the_value_and_the_cure(choice: dict[str, str]) -> None:
-    with pytest.raises(ImproperlyConfigured, match="LOG_LEVEL='loud'.*debug|LOG_FORMAT='xml'.*console"):
+    with pytest.raises(ImproperlyConfigured, match=r"LOG_LEVEL='loud'.*debug|LOG_FORMAT='xml'.*console"):
         logs.configure(choice)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import subprocess
@@ -119,11 +120,9 @@ def test_plugins_executions_are_counted_by_how_they_ended() -> None:
         (lambda: 1 / 0, ZeroDivisionError),
         (hang, TimeLimitExceeded),
     ):
-        try:
-            with counted(plugin, "C"):
-                call_within(0.05, function)
-        except Exception as error:
-            assert type(error) is raised
+        expected = pytest.raises(raised) if raised else contextlib.nullcontext()
+        with expected, counted(plugin, "C"):
+            call_within(0.05, function)
     for outcome in ("ok", "failed", "time_limit"):
         assert PLUGIN_EXECUTIONS.labels(plugin, "C", outcome)._value.get() == 1
 

@@ -51,7 +51,10 @@ def test_each_of_many_messages_is_answered_once_and_in_order(
         said == [f"many-{person}-{number}" for number in range(10)]
         for person, said in ((said[0].split("-")[1], said) for said in by_person.values())
     )
-    count = "SELECT count(*) FROM agents_message WHERE external_id LIKE 'many-%%' OR reply_to_external_id LIKE 'many-%%'"
+    count = (
+        "SELECT count(*) FROM agents_message"
+        " WHERE external_id LIKE 'many-%%' OR reply_to_external_id LIKE 'many-%%'"
+    )
     assert fleet.sql(count) == [(240,)]
 
     again = fleet.manage("ingest", str(path), "--wait", timeout=60)
@@ -71,7 +74,10 @@ def test_a_message_whose_worker_is_killed_is_answered_once(
     fleet.model.control({"latency_ms": 3000.0})
     lines = conversation(people=4, messages=1, prefix="killed")
     assert fleet.manage("ingest", str(message_file(lines))).returncode == 0
-    running = "SELECT 1 FROM agents_turn t JOIN agents_message m ON m.id = t.message_id WHERE t.state = 'running' AND m.external_id LIKE 'killed-%%'"
+    running = (
+        "SELECT 1 FROM agents_turn t JOIN agents_message m ON m.id = t.message_id"
+        " WHERE t.state = 'running' AND m.external_id LIKE 'killed-%%'"
+    )
     fleet.wait_for(running)
     killed_at = time.monotonic()
     for worker in list(fleet.workers):
