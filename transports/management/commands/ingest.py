@@ -50,9 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            plan = ingest.plan(options["file"], options["agent"])
-            connections = ingest.connect(plan)
-            self._announce(plan, connections, options)
+            plan, connections = self._prepare(options)
             figures = self._run(plan, connections, options)
         except FaultyFile as error:
             for number, fault in error.faults:
@@ -64,7 +62,10 @@ class Command(BaseCommand):
         if not figures.is_complete:
             sys.exit(1)
 
-    def _announce(self, plan: Plan, connections: dict[str, Connection], options: dict[str, Any]) -> None:
+    def _prepare(self, options: dict[str, Any]) -> tuple[Plan, dict[str, Connection]]:
+        """Check the file, make what is missing, and say what that is."""
+        plan = ingest.plan(options["file"], options["agent"])
+        connections = ingest.connect(plan)
         for platform, connection in connections.items():
             if connection.transport != "fake":
                 continue
@@ -78,6 +79,7 @@ class Command(BaseCommand):
             )
         if plan.agent.status == Agent.Status.PAUSED:
             self._say(f"{plan.agent.name} is paused: the messages wait until it is started again", options)
+        return plan, connections
 
     def _run(self, plan: Plan, connections: dict[str, Connection], options: dict[str, Any]) -> Figures:
         is_waiting = options["wait"] or options["replies"]
