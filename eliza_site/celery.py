@@ -16,7 +16,7 @@ app.autodiscover_tasks()
 
 @signals.setup_logging.connect
 def configure_logs(**_signal: Any) -> None:
-    """Configure logs as everywhere else. Where nobody hears this signal, Celery puts its own in their place."""
+    """Configure logs as everywhere else; where nobody hears this signal, Celery configures its own."""
     from django.conf import settings
 
     logs.configure(settings.LOGGING)

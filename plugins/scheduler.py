@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from agents import effects
+from agents import effects, metrics
 from agents.facts import agent_facts
 from agents.models import Agent
 from plugins.api import Effect, TaskContext
@@ -200,8 +200,11 @@ def _executed(claimed: ClaimedRun) -> tuple[Effect, ...]:
         services=SERVICES,
         arguments=claimed.arguments,
     )
-    effects: Sequence[Effect] | None = call_within(TASK_TIME_LIMIT_SECONDS, found.component.execute, context)
-    return tuple(effects or ())
+    with metrics.counted(found.plugin, found.component.name):
+        wanted: Sequence[Effect] | None = call_within(
+            TASK_TIME_LIMIT_SECONDS, found.component.execute, context
+        )
+    return tuple(wanted or ())
 
 
 def _end(claimed: ClaimedRun, *, state: TaskRun.State, error: str) -> bool:

@@ -30,14 +30,19 @@ WORDS = re.findall(r"\w+", VOCABULARY)
 
 def test_the_nearest_comes_first_in_one_statement(scene: Any) -> None:
     source = uuid4()
-    remember([scene.embedded("my cat likes fish", source_messages=(source,)), scene.embedded("rain again")])
+    remember(
+        [
+            scene.embedded("my cat likes fish", source_messages=(source,), speaker="Ann"),
+            scene.embedded("rain again"),
+        ]
+    )
     with CaptureQueriesContext(connection) as queries:
         hits = recall(scene.query("what does my cat like"))
     assert len(queries) == 1
     assert [hit.text for hit in hits] == ["my cat likes fish", "rain again"]
     assert hits[0].score == hits[0].scores["vector"] == pytest.approx(0.447, abs=0.2)
     assert hits[0].source_message_ids == (source,)
-    assert hits[0].kind == "message"
+    assert (hits[0].kind, hits[0].speaker) == ("message", "Ann")
     assert hits[0].said_at == scene.draft().said_at
 
 

@@ -1,0 +1,145 @@
+"""Rules of the house that no linter knows: read from the source, with the place of each breach."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("eliza_site", "transports", "plugins", "agents", "memory")
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def sources() -> dict[str, tuple[str, ast.Module]]:
+    """Read each module of the source, by its path."""
+    paths = [
+        path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if "migrations" not in path.parts
+    ]
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+    return {path: (text, ast.parse(text)) for path, text in texts.items()}
+
+
+def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function, bool]]:
+    """Find the functions and methods of a module, and whether each is one that others call."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from functions(node, f"{prefix}{node.name}.")
+        elif isinstance(node, Function):
+            name = f"{prefix}{node.name}"
+            yield name, node, not any(part.startswith("_") for part in name.split("."))
+
+
+def test_nothing_is_sent_for_later_and_no_task_retries_by_celery() -> None:
+    breaches = []
+    for path, (_, tree) in sources().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            named = {keyword.arg for keyword in node.keywords}
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            is_sent = called in {"apply_async", "send_task", "signature", "s", "si", "shared_task", "task"}
+            if is_sent and named & {
+                "eta",
+                "countdown",
+                "expires",
+                "autoretry_for",
+                "max_retries",
+                "retry_backoff",
+            }:
+                breaches.append(f"{path}:{node.lineno} sends for later, or retries by Celery")
+            if called == "retry" and isinstance(node.func, ast.Attribute):
+                breaches.append(f"{path}:{node.lineno} retries by Celery")
+    assert breaches == [], "delays and attempts are columns: see docs/reliability.md"
+
+
+def test_files_and_functions_are_short() -> None:
+    breaches = []
+    for path, (text, tree) in sources().items():
+        if (lines := len(text.splitlines())) > MAX_FILE_LINES:
+            breaches.append(f"{path} has {lines} lines")
+        for name, function, _ in functions(tree):
+            length = (function.end_lineno or 0) - function.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                breaches.append(f"{path}:{function.lineno} {name} has {length} lines")
+    assert breaches == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    mark = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|\braise NotImplementedError\b")
+    assert [
+        f"{path}:{number}"
+        for path, (text, _) in sources().items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if mark.search(line)
+    ] == []
+
+
+def test_modules_and_public_functions_say_what_they_do() -> None:
+    breaches = []
+    for path, (text, tree) in sources().items():
+        if text.strip() and not path.endswith("apps.py") and ast.get_docstring(tree) is None:
+            breaches.append(f"{path} has no docstring")
+        for name, function, is_public in functions(tree):
+            if is_public and not _is_stub(function) and ast.get_docstring(function) is None:
+                breaches.append(f"{path}:{function.lineno} {name} has no docstring")
+    assert breaches == []
+
+
+def _is_stub(function: Function) -> bool:
+    """Tell whether it says what its base says already, or is an overload."""
+    known = {"handle", "add_arguments", "ready"}
+    decorators = {ast.unparse(decorator).split(".")[-1] for decorator in function.decorator_list}
+    return function.name in known or bool(decorators & {"overload", "override"})
+
+
+def test_every_module_of_plugins_stands_on_a_floor() -> None:
+    floors = str(_contract("The floors of the house")["layers"])
+    children = {path.stem for path in (ROOT / "plugins").iterdir() if _is_module(path)}
+    assert {name for name in children if not re.search(rf"\bplugins\.{name}\b", floors)} == set()
+
+
+def test_every_network_is_kept_apart() -> None:
+    networks = {f"transports.{path.parent.name}" for path in (ROOT / "transports").glob("*/transport.py")}
+    assert networks == set(_contract("Networks know nothing")["modules"])
+
+
+def _is_module(path: Path) -> bool:
+    return path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").exists())
+
+
+def _contract(name: str) -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (found,) = (
+        contract
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["name"].startswith(name)
+    )
+    return found
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    # Variables that foreign libraries read are written where those are started.
+    above = {"eliza_site/settings.py", "eliza_site/embedded/", "eliza_site/fleet/"}
+    breaches = []
+    for path, (_, tree) in sources().items():
+        for node in ast.walk(tree):
+            is_read = isinstance(node, ast.Call) and ast.unparse(node.func) in {"os.getenv", "os.environ.get"}
+            is_read |= (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.ctx, ast.Load)
+                and ast.unparse(node.value) == "os.environ"
+            )
+            if is_read and not path.startswith(tuple(above)):
+                breaches.append(f"{path}:{node.lineno}")
+    assert breaches == []
