@@ -6,9 +6,10 @@ alone; the wake-up after the commit may be lost without harm.
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass, replace
-from uuid import UUID
+import contextlib
+import json
+from dataclasses import replace
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -17,12 +18,13 @@ from uuid_utils.compat import uuid7
 from agents import senders
 from agents.cleaning import clean_json, clean_text
 from agents.envelopes import Incoming, Receipt
-from agents.models import Agent, Message, Turn
+from agents.models import Agent, Turn
 from agents.senders import ConnectionFacts
 from agents.wakeups import wake_after_commit
 
 MAX_EXTERNAL_ID_CHARACTERS = 200
 BUCKET_SECONDS = 60
+UNLIMITED = 2**31 - 1
 
 
 class Refused(Exception):
@@ -37,21 +39,8 @@ class TooMany(Refused):
         self.retry_after_seconds = retry_after_seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """A message's place: its lane, the number it has there, and whose it is."""
-
-    lane_id: UUID
-    sequence: int
-    person_id: UUID
-    room_id: UUID
-    received_at: dt.datetime
-    bucket_count: int
-    bucket_ends_in_seconds: float
-
-
 class _SecondCopy(Exception):
-    """The message is there already; rolls the first statements back."""
+    """The message is there already, and the statement changed nothing."""
 
 
 def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
@@ -69,34 +58,14 @@ def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
     if facts.external_id and facts.external_id == incoming.person.external_id:
         raise Refused(f"{facts.agent_name} does not answer its own account.")
     try:
-        with transaction.atomic():
-            return _store(incoming, facts, is_limited=is_limited)
+        receipt = _store(incoming, facts, is_limited=is_limited)
+        if receipt is None:
+            senders.introduce(incoming, facts)
+            receipt = _store(incoming, facts, is_limited=is_limited)
+            assert receipt is not None, "a lane that was just made is missing"
+        return receipt
     except _SecondCopy:
         return _receipt_of_first(incoming)
-
-
-def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> Receipt:
-    place = _take_place(incoming, facts)
-    if place is None:
-        senders.introduce(incoming, facts)
-        place = _take_place(incoming, facts)
-        assert place is not None, "a lane that was just made is missing"
-    if is_limited and place.bucket_count > settings.PERSON_MESSAGES_PER_MINUTE:
-        raise TooMany(
-            f"That was more than {settings.PERSON_MESSAGES_PER_MINUTE} messages in a minute."
-            f" Please wait {place.bucket_ends_in_seconds:.0f} seconds.",
-            retry_after_seconds=place.bucket_ends_in_seconds,
-        )
-    message_id, turn_id = _insert(incoming, facts, place)
-    wake_after_commit("agents.drain_lane", lane_id=str(place.lane_id))
-    return Receipt(
-        message_id=message_id,
-        turn_id=turn_id,
-        lane_id=place.lane_id,
-        room_id=place.room_id,
-        person_id=place.person_id,
-        is_new=True,
-    )
 
 
 LANE_OF_SCOPE = {
@@ -105,93 +74,112 @@ LANE_OF_SCOPE = {
     Agent.LaneScope.ROOM: "lane.person_id IS NULL AND lane.room_id = room.id",
 }
 
-TAKE_PLACE = """
-UPDATE agents_lane AS lane
-SET last_sequence = lane.last_sequence + 1,
-    woke_at = clock_timestamp(),
-    bucket_count = CASE WHEN lane.bucket_started_at > clock_timestamp() - make_interval(secs => %(bucket)s)
-                        THEN lane.bucket_count + 1 ELSE 1 END,
-    bucket_started_at = CASE
-        WHEN lane.bucket_started_at > clock_timestamp() - make_interval(secs => %(bucket)s)
-        THEN lane.bucket_started_at ELSE clock_timestamp() END
-FROM agents_account AS account, agents_room AS room, agents_participant AS participant
-WHERE account.platform = %(platform)s AND account.external_id = %(person)s
-  AND room.platform = %(platform)s AND room.external_id = %(room)s
-  AND participant.room_id = room.id AND participant.person_id = account.person_id
-  AND lane.agent_id = %(agent)s AND {lane_of_scope}
-RETURNING lane.id, lane.last_sequence, account.person_id, room.id, clock_timestamp(), lane.bucket_count,
-          %(bucket)s - extract(epoch FROM clock_timestamp() - lane.bucket_started_at)::float
+STORE = """
+WITH place AS (
+    UPDATE agents_lane AS lane
+    SET last_sequence = lane.last_sequence + 1,
+        woke_at = clock_timestamp(),
+        bucket_count = CASE WHEN lane.bucket_started_at > clock_timestamp() - make_interval(secs => %(bucket)s)
+                            THEN lane.bucket_count + 1 ELSE 1 END,
+        bucket_started_at = CASE
+            WHEN lane.bucket_started_at > clock_timestamp() - make_interval(secs => %(bucket)s)
+            THEN lane.bucket_started_at ELSE clock_timestamp() END
+    FROM agents_account AS account, agents_room AS room, agents_participant AS participant
+    WHERE account.platform = %(platform)s AND account.external_id = %(person)s
+      AND room.platform = %(platform)s AND room.external_id = %(room)s
+      AND participant.room_id = room.id AND participant.person_id = account.person_id
+      AND lane.agent_id = %(agent)s AND {lane_of_scope}
+    RETURNING lane.id, lane.last_sequence, lane.bucket_count, account.person_id, room.id AS room_id,
+              clock_timestamp() AS received_at,
+              %(bucket)s - extract(epoch FROM clock_timestamp() - lane.bucket_started_at)::float AS bucket_left
+), taken AS (
+    SELECT * FROM place WHERE bucket_count <= %(limit)s
+), said AS (
+    INSERT INTO agents_message (id, agent_id, connection_id, room_id, person_id, direction, text, attachments,
+                                external_id, reply_to_external_id, is_addressed, is_verified, platform_data,
+                                said_at, received_at)
+    SELECT %(message)s, %(agent)s, %(connection)s, room_id, person_id, 'in', %(text)s, %(attachments)s::jsonb,
+           %(external_id)s, %(reply_to)s, %(is_addressed)s, %(is_verified)s, %(platform_data)s::jsonb,
+           %(said_at)s, received_at
+    FROM taken
+), turn AS (
+    INSERT INTO agents_turn (id, lane_id, sequence, agent_id, room_id, person_id, connection_id, message_id,
+                             cause_kind, cause_id, state, outcome, error_count, crash_count, lease_token,
+                             evaluation, evaluation_token, evaluation_attempts, error, received_at)
+    SELECT %(turn)s, id, last_sequence, %(agent)s, room_id, person_id, %(connection)s, %(message)s,
+           'message', %(message)s, 'waiting', '', 0, 0, 0, 'none', 0, 0, '', received_at
+    FROM taken
+)
+SELECT id, room_id, person_id, bucket_count, bucket_left FROM place
 """
-"""Finds everyone who is known, locks the lane, and takes the next number in it. No row: somebody is new.
-
-The lock is held until the commit, so that a lane is never released between a message's number and its turn.
+"""Finds everyone who is known, locks the lane, takes the next number in it, and puts message and turn there. No
+row: somebody is new. The lock is held to the end, so that a lane is never released between a message's number
+and its turn. Beyond the limit only the bucket counts.
 """
 
 
-def _take_place(incoming: Incoming, facts: ConnectionFacts) -> _Place | None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            TAKE_PLACE.format(lane_of_scope=LANE_OF_SCOPE[Agent.LaneScope(facts.lane_scope)]),
-            {
-                "platform": facts.platform,
-                "person": incoming.person.external_id,
-                "room": incoming.room.external_id,
-                "agent": facts.agent_id,
-                "bucket": BUCKET_SECONDS,
-            },
-        )
-        row = cursor.fetchone()
+def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> Receipt | None:
+    """Store the message and its turn; None where its person, room or lane isn't known yet."""
+    message_id, turn_id = uuid7(), uuid7()
+    limit = settings.PERSON_MESSAGES_PER_MINUTE if is_limited else UNLIMITED
+    row = _execute_alone(
+        STORE.format(lane_of_scope=LANE_OF_SCOPE[Agent.LaneScope(facts.lane_scope)]),
+        {
+            "platform": facts.platform,
+            "person": incoming.person.external_id,
+            "room": incoming.room.external_id,
+            "agent": facts.agent_id,
+            "connection": facts.id,
+            "bucket": BUCKET_SECONDS,
+            "limit": limit,
+            "message": message_id,
+            "turn": turn_id,
+            "text": incoming.text,
+            "attachments": json.dumps([vars(attachment) for attachment in incoming.attachments]),
+            "external_id": incoming.external_id,
+            "reply_to": incoming.reply_to_external_id,
+            "is_addressed": incoming.is_addressed,
+            "is_verified": incoming.is_verified,
+            "platform_data": json.dumps(incoming.platform_data),
+            "said_at": incoming.said_at,
+        },
+    )
     if row is None:
         return None
-    return _Place(
-        lane_id=row[0],
-        sequence=row[1],
-        person_id=row[2],
-        room_id=row[3],
-        received_at=row[4],
-        bucket_count=row[5],
-        bucket_ends_in_seconds=max(1.0, row[6]),
+    lane_id, room_id, person_id, bucket_count, bucket_left = row
+    if bucket_count > limit:
+        seconds = max(1.0, bucket_left)
+        raise TooMany(
+            f"That was more than {limit} messages in a minute. Please wait {seconds:.0f} seconds.",
+            retry_after_seconds=seconds,
+        )
+    wake_after_commit("agents.drain_lane", lane_id=str(lane_id))
+    return Receipt(
+        message_id=message_id,
+        turn_id=turn_id,
+        lane_id=lane_id,
+        room_id=room_id,
+        person_id=person_id,
+        is_new=True,
     )
 
 
-def _insert(incoming: Incoming, facts: ConnectionFacts, place: _Place) -> tuple[UUID, UUID]:
-    message = Message(
-        agent_id=facts.agent_id,
-        connection_id=facts.id,
-        room_id=place.room_id,
-        person_id=place.person_id,
-        direction=Message.Direction.IN,
-        text=incoming.text,
-        attachments=[vars(attachment) for attachment in incoming.attachments],
-        external_id=incoming.external_id,
-        reply_to_external_id=incoming.reply_to_external_id,
-        is_addressed=incoming.is_addressed,
-        is_verified=incoming.is_verified,
-        platform_data=incoming.platform_data,
-        said_at=incoming.said_at,
-        received_at=place.received_at,
-    )
+def _execute_alone(statement: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Execute the statement as a transaction of its own, or within the caller's where there is one.
+
+    Raises: _SecondCopy, with the statement undone.
+    """
+    # A statement outside of a transaction is one: BEGIN and COMMIT would be two more ways to the server.
+    within = transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()
     try:
-        message.save(force_insert=True)
+        with within, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            return row
     except IntegrityError as error:
         if "one_message_a_network_id" not in str(error):
             raise
         raise _SecondCopy from error
-    turn = Turn(
-        id=uuid7(),
-        lane_id=place.lane_id,
-        sequence=place.sequence,
-        agent_id=facts.agent_id,
-        room_id=place.room_id,
-        person_id=place.person_id,
-        connection_id=facts.id,
-        message_id=message.pk,
-        cause_kind=Turn.Cause.MESSAGE,
-        cause_id=message.pk,
-        received_at=place.received_at,
-    )
-    turn.save(force_insert=True)
-    return message.pk, turn.pk
 
 
 def _receipt_of_first(incoming: Incoming) -> Receipt:

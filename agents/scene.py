@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Q
+from django.db import connection
 from django.utils import timezone
 
 from agents.facts import AgentFacts, agent_facts
 from agents.lanes import ClaimedTurn
-from agents.models import Message
 from agents.outbox import Destination
 from agents.states import plugin_states_for
 from memory.goals import find_active_goals
@@ -160,24 +160,42 @@ def message_draft(
     )
 
 
+RECENT_MESSAGES = """
+SELECT message.id, message.direction = 'out', message.text, person.name, message.person_id, message.said_at,
+       nullif(message.attachments, '[]'::jsonb)::text
+FROM agents_message AS message LEFT JOIN agents_person AS person ON person.id = message.person_id
+WHERE message.room_id = %(room)s AND message.agent_id = %(agent)s AND message.id <> %(message)s
+  AND (message.direction = 'out' OR message.received_at < %(received_at)s)
+ORDER BY message.received_at DESC LIMIT %(limit)s
+"""
+"""What was said in the room before this message, and what the agent has said since. By hand: a queryset of the
+same took a tenth of a turn's Python.
+"""
+
+
 def _recent_messages(turn: ClaimedTurn, agent_name: str) -> tuple[MessageView, ...]:
-    rows = (
-        Message.objects.filter(room_id=turn.room_id, agent_id=turn.agent_id)
-        .filter(Q(direction=Message.Direction.OUT) | Q(received_at__lt=turn.received_at))
-        .exclude(pk=turn.message_id)
-        .order_by("-received_at")
-        .values_list("id", "direction", "text", "person_id", "person__name", "said_at", "attachments")
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            RECENT_MESSAGES,
+            {
+                "room": turn.room_id,
+                "agent": turn.agent_id,
+                "message": turn.message_id,
+                "received_at": turn.received_at,
+                "limit": settings.RECENT_MESSAGES,
+            },
+        )
+        rows = cursor.fetchall()
     return tuple(
         MessageView(
-            id=row[0],
-            text=row[2],
-            speaker=agent_name if row[1] == Message.Direction.OUT else row[4] or "",
-            person_id=None if row[1] == Message.Direction.OUT else row[3],
-            said_at=row[5],
-            attachments=tuple(Attachment(**attachment) for attachment in row[6]),
+            id=id,
+            text=text,
+            speaker=agent_name if is_from_agent else name or "",
+            person_id=None if is_from_agent else person_id,
+            said_at=said_at,
+            attachments=tuple(Attachment(**attachment) for attachment in json.loads(attachments or "[]")),
         )
-        for row in reversed(rows[: settings.RECENT_MESSAGES])
+        for id, is_from_agent, text, name, person_id, said_at, attachments in reversed(rows)
     )
 
 

@@ -4,10 +4,13 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from kombu.transport import TRANSPORT_ALIASES
 
 from eliza_site import logs
+from eliza_site.broker import ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
+TRANSPORT_ALIASES.update(ALIASES)
 
 app = Celery("eliza")
 app.config_from_object("django.conf:settings", namespace="CELERY")
