@@ -12,11 +12,19 @@ import pytest
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
+from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
 from transports.models import Connection
 
 MakeIncoming = Callable[..., Incoming]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _model_clients_closed() -> Iterator[None]:
+    """Close the connections to model servers that are kept for as long as the process runs."""
+    yield
+    close_servers()
 
 
 @pytest.fixture

@@ -97,6 +97,14 @@ def get_server(base_url: str, api_key: str) -> Server:
     return server
 
 
+def close_servers() -> None:
+    """Close this process' clients with the connections that they keep."""
+    with _lock:
+        servers = [_servers.pop(key) for key in list(_servers) if key[0] == os.getpid()]
+    for server in servers:
+        server.client.close()
+
+
 def _make_server(base_url: str, api_key: str) -> Server:
     limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
     # A proxy from the environment would take calls to the own machine away from it.
