@@ -85,7 +85,7 @@ def test_leases_are_renewed_while_the_pool_is_exhausted(incoming: Any, quick: No
     has_taken.wait(5)
     with keeper.watch_over(turn) as watch:
         began = watch.renewed_at
-        with pytest.raises(Exception, match="(?i)pool|timeout|connection"):
+        with pytest.raises(Exception, match=r"(?i)pool|timeout|connection"):
             Lane.objects.get()
         time.sleep(1.5)
         assert watch.renewed_at > began
@@ -126,7 +126,7 @@ def test_a_connection_of_ones_own_comes_back_after_it_was_cut() -> None:
             for _time in range(2):
                 pids.append(_pid())
                 _terminate(pids[-1])
-                with pytest.raises(Exception, match="(?i)terminat|closed|connection"):
+                with pytest.raises(Exception, match=r"(?i)terminat|closed|connection"):
                     _pid()
                 database.close()
             assert connections["default"].settings_dict["OPTIONS"].get("pool") is None
