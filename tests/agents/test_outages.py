@@ -125,9 +125,7 @@ def test_an_error_of_a_statement_counts_as_one(incoming: Any, monkeypatch: Any) 
     receipt = receive(incoming())
 
     def put(*_given: Any) -> None:
-        with database.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 10")
-            cursor.execute("SELECT pg_sleep(1)")
+        sleep_too_long()
 
     monkeypatch.setattr(outbox, "put", put)
     with answering_with(ScriptedModel("Hello.")):
@@ -185,11 +183,12 @@ def test_a_turn_is_given_up_when_the_database_stays_away(incoming: Any, monkeypa
 def test_a_database_that_refuses_is_not_away() -> None:
     assert is_away(OperationalError("connection refused"))
     assert not is_away(ValueError("no"))
-    with (
-        pytest.raises(OperationalError, match="canceling statement") as caught,
-        transaction.atomic(),
-        database.cursor() as cursor,
-    ):
+    with pytest.raises(OperationalError, match="canceling statement") as caught:
+        sleep_too_long()
+    assert not is_away(caught.value)
+
+
+def sleep_too_long() -> None:
+    with transaction.atomic(), database.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 10")
         cursor.execute("SELECT pg_sleep(1)")
-    assert not is_away(caught.value)
