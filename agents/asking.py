@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from agents import metrics
+from agents import keeper, metrics
 from agents.databases import release_connection
 from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError
 from agents.llm.router import choose_model
@@ -28,8 +28,9 @@ def ask_model(
 ) -> Completion:
     """Ask the agent's model of this class, with no database connection held meanwhile.
 
-    Raises: ModelError; the failed request is recorded too.
+    Raises: ModelError; the failed request is recorded too. Fenced where the turn's lease was lost.
     """
+    keeper.require_held(scene.turn.lease)
     chosen = choose_model(model_class, small=scene.agent.model_small, large=scene.agent.model_large)
     request = CompletionRequest(
         model=chosen.name,

@@ -1,8 +1,15 @@
-"""Gives the thread's database connection back while something slow is waited for."""
+"""The thread's database connection: given back while something slow is waited for, or one outside of the pool."""
 
 from __future__ import annotations
 
-from django.db import connection
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, OperationalError, connection, connections
+
+CONNECT_TIMEOUT_SECONDS = 5
+_AWAY = ("08", "57P")
+"""The classes of PostgreSQL's errors that tell of a connection or a server that went away."""
 
 
 def release_connection() -> None:
@@ -12,3 +19,41 @@ def release_connection() -> None:
     """
     if not connection.in_atomic_block:
         connection.close()
+
+
+@contextmanager
+def own_connection(*, statement_timeout_seconds: int) -> Iterator[None]:
+    """Give this thread a connection of its own while the block runs, so that it never waits for the pool.
+
+    It is opened by the first statement, and again by the first one after it was closed.
+    """
+    pooled = connections["default"]
+    own = pooled.copy()
+    options = own.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    options["options"] = (
+        f"{options.get('options', '')} -c statement_timeout={statement_timeout_seconds}s"
+        f" -c lock_timeout={statement_timeout_seconds}s"
+    ).strip()
+    # A server that vanished without a word is noticed in seconds.
+    options |= {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "tcp_user_timeout": 1000 * statement_timeout_seconds,
+    }
+    connections["default"] = own
+    try:
+        yield
+    finally:
+        own.close()
+        connections["default"] = pooled
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether an error says that the database was away, rather than that it refused a statement.
+
+    The outcome of a COMMIT that met such an error is unknown, and must be read again.
+    """
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is None or state.startswith(_AWAY)

@@ -21,6 +21,7 @@ from django.core.cache import cache
 from django.db import Error, connection
 
 from agents import evaluation, lanes, metrics, outbox
+from agents.databases import own_connection
 from agents.wakeups import wake
 from memory.writes import find_unembedded_count
 from plugins.calendar import is_task_due
@@ -63,20 +64,28 @@ def hand_out(name: str, arguments: dict[str, Any]) -> None:
 
 
 def run(stop: threading.Event) -> None:
-    """Dispatch every DISPATCH_PERIOD_SECONDS until told to stop; an error costs one round."""
-    while not stop.wait(settings.DISPATCH_PERIOD_SECONDS):
-        try:
-            count = dispatch_once()
-            tell_alive()
-            if count:
-                log.info("dispatched", count=count)
-        except Error as error:
-            log.warning("dispatch_failed", error=str(error))
-        except Exception:  # the door of a thread that must not end
-            log.exception("dispatch_failed")
-            metrics.ERRORS.labels(where="dispatcher").inc()
-        finally:
-            connection.close()
+    """Dispatch every DISPATCH_PERIOD_SECONDS until told to stop; an error costs one round.
+
+    It has a connection of its own: where all of the pool's are taken, what was left behind is found still.
+    """
+    with own_connection(statement_timeout_seconds=settings.DATABASE_STATEMENT_TIMEOUT_SECONDS):
+        while not stop.wait(settings.DISPATCH_PERIOD_SECONDS):
+            _round()
+
+
+def _round() -> None:
+    try:
+        count = dispatch_once()
+        tell_alive()
+        if count:
+            log.info("dispatched", count=count)
+    except Error as error:
+        log.warning("dispatch_failed", error=str(error))
+    except Exception:  # the door of a thread that must not end
+        log.exception("dispatch_failed")
+        metrics.ERRORS.labels(where="dispatcher").inc()
+    finally:
+        connection.close()
 
 
 def tell_alive() -> None:

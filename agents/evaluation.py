@@ -6,19 +6,22 @@ here never repeats an answer. `agents.evaluate_turn` and the dispatcher call it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
 
-from agents.lanes import SELECT_TAKEN, ClaimedTurn, take_turn_by
+from agents import keeper
+from agents.lanes import SELECT_TAKEN, Claim, ClaimedTurn, Fenced, Kept, kept_of, take_turn_by
 from agents.models import Turn
 from agents.pipeline.evaluate import evaluate
 from agents.trace import open_trace
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 180
+LEASE_SECONDS = 30
+"""Renewed by the keeper: several evaluators may each take as long as their own limits allow."""
 MAX_ATTEMPTS = 3
 
 CLAIM = (
@@ -53,6 +56,61 @@ LIMIT %(limit)s
 """
 """The lanes whose evaluations nobody works."""
 
+KEEP = """
+WITH asked AS (
+    SELECT * FROM unnest(%(turns)s::uuid[], %(tokens)s::bigint[]) AS asked (id, token)
+), free AS (
+    SELECT turn.id FROM agents_turn AS turn
+    JOIN asked ON asked.id = turn.id AND asked.token = turn.evaluation_token
+    WHERE turn.evaluation = 'due' FOR NO KEY UPDATE OF turn SKIP LOCKED
+), renewed AS (
+    UPDATE agents_turn AS turn
+    SET evaluation_lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    FROM free WHERE turn.id = free.id
+    RETURNING turn.id, turn.evaluation_token
+)
+SELECT asked.id, asked.token, renewed.id IS NOT NULL,
+       turn.evaluation_token IS NOT DISTINCT FROM asked.token AND turn.evaluation = 'due'
+FROM asked
+LEFT JOIN renewed ON renewed.id = asked.id AND renewed.evaluation_token = asked.token
+LEFT JOIN agents_turn AS turn ON turn.id = asked.id
+"""
+"""Renews the leases of evaluations, as `lanes.KEEP` does those of lanes."""
+
+
+class EvaluationWatch(keeper.Watch):
+    """What the keeper knows of an evaluation; nobody stops one."""
+
+    hears_stop = False
+
+    def __init__(self, turn: ClaimedTurn) -> None:
+        super().__init__(turn)
+        self._token = turn.evaluation_token
+
+    @property
+    def claim(self) -> Claim:
+        """What is held: the turn and the evaluation's own token."""
+        return self.turn_id, self._token
+
+    @classmethod
+    def lease_seconds(cls) -> float:
+        """Return how long an evaluation is held unless it is renewed."""
+        return float(LEASE_SECONDS)
+
+    @classmethod
+    def keep(cls, claims: Sequence[Claim]) -> Kept:
+        """Renew the leases of evaluations."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                KEEP,
+                {
+                    "turns": [turn_id for turn_id, _token in claims],
+                    "tokens": [token for _turn_id, token in claims],
+                    "lease": LEASE_SECONDS,
+                },
+            )
+            return kept_of(cursor.fetchall())
+
 
 def evaluate_lane(lane_id: UUID) -> int:
     """Evaluate the lane's ended turns until none is due, and return how many were."""
@@ -75,25 +133,32 @@ def find_due(limit: int) -> list[UUID]:
 
 def _evaluate(turn: ClaimedTurn) -> None:
     with structlog.contextvars.bound_contextvars(turn=str(turn.id)):
-        trace = open_trace(turn.id, is_second_attempt=True)
-        state = Turn.Evaluation.DONE
-        results = []
-        if _attempts(turn) > MAX_ATTEMPTS:
-            state = Turn.Evaluation.FAILED
-            log.error("evaluation_given_up", attempts=MAX_ATTEMPTS)
-        else:
-            results = evaluate(turn, trace)
-        with transaction.atomic():
-            if not _end(turn, state):
-                log.warning("evaluation_fenced")
-                return
-            for apply in results:
-                apply()
-            trace.save()
+        try:
+            with keeper.watch_over(turn, EvaluationWatch) as watch:
+                _evaluate_held(turn, watch)
+        except Fenced as error:
+            log.warning("evaluation_fenced", error=str(error))
 
 
-def _attempts(turn: ClaimedTurn) -> int:
-    return Turn.objects.values_list("evaluation_attempts", flat=True).get(pk=turn.id)
+def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
+    """Evaluate the turn and write what was learnt under its token.
+
+    Raises: Fenced where the lease was lost; nothing is written then.
+    """
+    trace = open_trace(turn.id, is_second_attempt=True)
+    state = Turn.Evaluation.DONE
+    results = []
+    if turn.evaluation_attempts > MAX_ATTEMPTS:
+        state = Turn.Evaluation.FAILED
+        log.error("evaluation_given_up", attempts=MAX_ATTEMPTS)
+    else:
+        results = evaluate(turn, trace, watch)
+    with transaction.atomic():
+        if not _end(turn, state):
+            raise Fenced(f"The evaluation of {turn.id} is no longer held by {turn.evaluation_token}.")
+        for apply in results:
+            apply()
+        trace.save()
 
 
 def _end(turn: ClaimedTurn, state: Turn.Evaluation) -> bool:

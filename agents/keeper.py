@@ -1,105 +1,164 @@
 """Keeps the leases of this process: one thread that renews them and hears a person's "stop".
 
-Every turn that is being worked is under its watch. It has a database connection of its own, and renews all
-leases of the process in one statement. Started by the first turn, ends with the process.
+Every turn that is being worked, and every evaluation, is under its watch. It has a database connection of its
+own outside of the pool, so that a process whose threads have taken all connections loses no lease, and renews
+all leases of a kind in one statement that waits for no lock. Started by the first watch, ends with the process.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 
 from agents import lanes, turns
-from agents.lanes import ClaimedTurn, Lease
+from agents.databases import own_connection
+from agents.lanes import Claim, ClaimedTurn, Fenced, Kept, Lease
 
 log = structlog.get_logger(__name__)
 
 LOOK_PERIOD_SECONDS = 1.0
+STATEMENT_TIMEOUT_SECONDS = 5
+MARGIN = 0.05
+"""The part of a lease that its holder leaves unused: clocks of two machines do not run at one speed."""
 
 
 class Watch:
-    """What the keeper knows of one turn: whether its lease was lost, or a person wants it stopped."""
+    """What is known of one turn in work: whether its lease was lost, or a person wants it stopped.
+
+    The lease counts from before the statement that claimed or renewed it, by this machine's monotonic clock;
+    so a process that was paused, or whose keeper is stuck, knows by itself that its lease may be over.
+    """
+
+    hears_stop = True
 
     def __init__(self, turn: ClaimedTurn) -> None:
         self.turn_id: UUID = turn.id
         self.lease: Lease = turn.lease
-        self.renewed_at = time.monotonic()
+        self.began_at = self.renewed_at = turn.lease.taken_at
         self.is_lost = False
         self.is_stopped = False
 
+    @property
+    def claim(self) -> Claim:
+        """What is held: the row and the token."""
+        return self.lease.lane_id, self.lease.token
+
+    @classmethod
+    def lease_seconds(cls) -> float:
+        """Return how long a lease of this kind lasts."""
+        return float(settings.LANE_LEASE_SECONDS)
+
+    @classmethod
+    def keep(cls, claims: Sequence[Claim]) -> Kept:
+        """Renew leases of this kind."""
+        return lanes.keep(claims)
+
+    def is_held(self) -> bool:
+        """Tell whether the lease is surely held at this moment; a lease that may be over counts as lost."""
+        if time.monotonic() - self.renewed_at > self.lease_seconds() * (1 - MARGIN):
+            self.is_lost = True
+        return not self.is_lost
+
     def is_cancelled(self) -> bool:
         """Tell whether the work should end at the next chance."""
-        return self.is_lost or self.is_stopped
+        return self.is_stopped or not self.is_held()
+
+    def require_held(self) -> None:
+        """Go on only where the lease is held: asked before anything is done that others see or that costs.
+
+        Raises: Fenced.
+        """
+        if not self.is_held():
+            raise Fenced(f"The lease on {self.claim[0]} by token {self.claim[1]} is lost or over.")
 
 
 class _Keeper:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watches: dict[UUID, Watch] = {}
+        self._watches: dict[tuple[type[Watch], Claim], Watch] = {}
         self._thread: threading.Thread | None = None
 
     def add(self, watch: Watch) -> None:
         with self._lock:
-            self._watches[watch.turn_id] = watch
+            self._watches[type(watch), watch.claim] = watch
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
 
     def remove(self, watch: Watch) -> None:
         with self._lock:
-            self._watches.pop(watch.turn_id, None)
+            if self._watches.get((type(watch), watch.claim)) is watch:
+                del self._watches[type(watch), watch.claim]
+
+    def find(self, kind: type[Watch], claim: Claim) -> Watch | None:
+        return self._watches.get((kind, claim))
 
     def _run(self) -> None:
-        while True:
-            time.sleep(LOOK_PERIOD_SECONDS)
-            with self._lock:
-                watches = list(self._watches.values())
-            if not watches:
-                continue
-            try:
-                self._look(watches)
-            except Error as error:
-                log.warning("leases_not_renewed", turns=len(watches), error=str(error))
-                self._give_up_expired(watches)
-            finally:
-                connection.close()
+        with own_connection(statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS):
+            while True:
+                time.sleep(LOOK_PERIOD_SECONDS)
+                with self._lock:
+                    watches = list(self._watches.values())
+                try:
+                    self._look(watches)
+                except Exception as error:  # the door of a thread that must not end
+                    log.warning("leases_not_renewed", watches=len(watches), error=str(error))
+                    connection.close()
+                if not watches:
+                    connection.close()
 
     def _look(self, watches: list[Watch]) -> None:
+        self._renew(watches)
         now = time.monotonic()
-        long_running = [watch for watch in watches if now - watch.renewed_at >= LOOK_PERIOD_SECONDS]
-        if long_running:
-            stopped = turns.find_stopped([watch.turn_id for watch in long_running])
-            for watch in long_running:
+        heard = [w for w in watches if w.hears_stop and now - w.began_at >= LOOK_PERIOD_SECONDS]
+        if heard:
+            stopped = turns.find_stopped([watch.turn_id for watch in heard])
+            for watch in heard:
                 watch.is_stopped = watch.turn_id in stopped
-        due = [watch for watch in watches if now - watch.renewed_at >= settings.LANE_LEASE_SECONDS / 3]
-        if due:
-            held = lanes.renew([watch.lease for watch in due])
-            for watch in due:
-                watch.renewed_at = now
-                watch.is_lost = watch.lease not in held
 
-    def _give_up_expired(self, watches: list[Watch]) -> None:
+    def _renew(self, watches: list[Watch]) -> None:
+        due: dict[type[Watch], list[Watch]] = defaultdict(list)
         for watch in watches:
-            if time.monotonic() - watch.renewed_at > settings.LANE_LEASE_SECONDS:
-                watch.is_lost = True
+            if not watch.is_lost and time.monotonic() - watch.renewed_at >= watch.lease_seconds() / 3:
+                due[type(watch)].append(watch)
+        for kind, those in due.items():
+            asked_at = time.monotonic()
+            kept = kind.keep([watch.claim for watch in those])
+            for watch in those:
+                if watch.claim in kept.renewed:
+                    watch.renewed_at = asked_at
+                elif watch.claim in kept.lost:
+                    watch.is_lost = True
 
 
 _keeper = _Keeper()
 
 
 @contextmanager
-def watch_over(turn: ClaimedTurn) -> Iterator[Watch]:
+def watch_over(turn: ClaimedTurn, kind: type[Watch] = Watch) -> Iterator[Watch]:
     """Keep the turn's lease renewed while the block runs, and tell the block when to stop."""
-    watch = Watch(turn)
+    watch = kind(turn)
     _keeper.add(watch)
     try:
         yield watch
     finally:
         _keeper.remove(watch)
+
+
+def require_held(lease: Lease) -> None:
+    """Go on only where the lane is held as far as this process can know, without asking the database.
+
+    For steps that have no watch at hand: before a model is asked, before an action works outward.
+    Raises: Fenced.
+    """
+    watch = _keeper.find(Watch, (lease.lane_id, lease.token))
+    if watch is not None:
+        watch.require_held()

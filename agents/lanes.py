@@ -11,7 +11,9 @@ import datetime as dt
 import json
 import os
 import socket
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -25,18 +27,34 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to work a lane, until it is renewed or lost."""
+    """The right to work a lane, until it is renewed or lost.
+
+    `taken_at` is this machine's monotonic clock before the statement that took it: it lasts no longer from there.
+    """
 
     lane_id: UUID
     token: int
+    taken_at: float = field(default_factory=time.monotonic, compare=False)
+
+
+Claim = tuple[UUID, int]
+"""What is held, and the token that it is held by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What became of leases that were to be renewed. What is in neither stands as it was: its row was locked."""
+
+    renewed: frozenset[Claim]
+    lost: frozenset[Claim]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedTurn:
     """A turn that was taken from its lane, with all that its work needs to know of it.
 
-    `error_count` and `crash_count` are those of earlier attempts. The two `has_` say whether a second look
-    is worth a statement.
+    `error_count` and `crash_count` are those of earlier attempts. `now` is the database's time when it was
+    taken. The two `has_` say whether a second look is worth a statement.
     """
 
     id: UUID
@@ -68,6 +86,9 @@ class ClaimedTurn:
     crash_count: int
     received_at: dt.datetime
     evaluation_token: int
+    evaluation_attempts: int
+    outcome: str
+    now: dt.datetime
     has_goals: bool
     has_plugin_states: bool
 
@@ -102,7 +123,7 @@ head AS (
 SELECT_TAKEN = """
 SELECT held.id AS lane_id, held.lease_token, held.bucket_count,
        taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.received_at,
-       taken.evaluation_token,
+       taken.evaluation_token, taken.evaluation_attempts, taken.outcome, clock_timestamp() AS now,
        agent.id AS agent_id, agent.revision AS agent_revision, persona.version AS character_version,
        room.id AS room_id, room.type AS room_type, room.platform AS room_platform,
        room.external_id AS room_external_id, room.name AS room_name,
@@ -169,7 +190,28 @@ UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %
 WHERE (id, lease_token) IN (SELECT * FROM unnest(%(lanes)s::uuid[], %(tokens)s::bigint[]))
 RETURNING id, lease_token
 """
-"""Renews many leases at once and says which are still held."""
+"""Renews leases, locks their lanes' rows, and says which are still held."""
+
+KEEP = """
+WITH asked AS (
+    SELECT * FROM unnest(%(lanes)s::uuid[], %(tokens)s::bigint[]) AS asked (id, token)
+), free AS (
+    SELECT lane.id FROM agents_lane AS lane
+    JOIN asked ON asked.id = lane.id AND asked.token = lane.lease_token
+    FOR NO KEY UPDATE OF lane SKIP LOCKED
+), renewed AS (
+    UPDATE agents_lane AS lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    FROM free WHERE lane.id = free.id
+    RETURNING lane.id, lane.lease_token
+)
+SELECT asked.id, asked.token, renewed.id IS NOT NULL, lane.lease_token IS NOT DISTINCT FROM asked.token
+FROM asked
+LEFT JOIN renewed ON renewed.id = asked.id AND renewed.lease_token = asked.token
+LEFT JOIN agents_lane AS lane ON lane.id = asked.id
+"""
+"""Renews many leases at once without waiting: one lane's row that is locked must not cost all the others, and
+many rows locked in no order would meet those who lock two in the order of their ids.
+"""
 
 RELEASE_IF_EMPTY = """
 UPDATE agents_lane AS lane SET lease_until = NULL, lease_owner = ''
@@ -230,8 +272,30 @@ def find_due(*, limit: int, patience_seconds: float) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def keep(claims: Sequence[Claim]) -> Kept:
+    """Renew many leases at once, waiting for no lock, and tell which were renewed and which are lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KEEP,
+            {
+                "lanes": [lane_id for lane_id, _token in claims],
+                "tokens": [token for _lane_id, token in claims],
+                "lease": settings.LANE_LEASE_SECONDS,
+            },
+        )
+        return kept_of(cursor.fetchall())
+
+
+def kept_of(rows: Sequence[tuple[UUID, int, bool, bool]]) -> Kept:
+    """Read rows of id, token, whether it was renewed, and whether the token stands."""
+    return Kept(
+        renewed=frozenset((row[0], row[1]) for row in rows if row[2]),
+        lost=frozenset((row[0], row[1]) for row in rows if not row[2] and not row[3]),
+    )
+
+
 def renew(leases: list[Lease]) -> set[Lease]:
-    """Renew the leases and return those that are still held."""
+    """Renew the leases, keep their lanes' rows locked until the commit, and return those still held."""
     with connection.cursor() as cursor:
         cursor.execute(
             RENEW,
@@ -268,13 +332,14 @@ def guard(lease: Lease) -> None:
 
 def take_turn_by(statement: str, parameters: dict[str, Any]) -> tuple[Lease, ClaimedTurn | None] | None:
     """Run a statement that ends in SELECT_TAKEN, and return the lease and the turn that it took."""
+    taken_at = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         row = cursor.fetchone()
         if row is None:
             return None
         found = dict(zip([column.name for column in cursor.description], row, strict=True))
-    lease = Lease(lane_id=found.pop("lane_id"), token=found.pop("lease_token"))
+    lease = Lease(lane_id=found.pop("lane_id"), token=found.pop("lease_token"), taken_at=taken_at)
     if found["id"] is None:
         return lease, None
     found["message_attachments"] = json.loads(found["message_attachments"])

@@ -22,6 +22,9 @@ MESSAGES_PROCESSED = Counter("eliza_messages_processed_total", "Turns that ended
 PLUGIN_EXECUTIONS = Counter(
     "eliza_plugin_executions_total", "Plugins' functions that ran.", ["plugin", "component", "outcome"]
 )
+DELIVERIES = Counter(
+    "eliza_deliveries_total", "Deliveries that were sent, or given up as state says.", ["platform", "state"]
+)
 ERRORS = Counter("eliza_errors_total", "Errors that were caught at a door.", ["where"])
 AI_FAILURES = Counter("eliza_ai_failures_total", "Requests that brought no answer.", ["model", "reason"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,11 @@ from agents.envelopes import Acknowledgement, Outgoing
 from agents.wakeups import hand_on_after_commit
 from plugins.api import Attachment
 
-DELIVERY_LEASE_SECONDS = 30
+DELIVERY_LEASE_SECONDS = 30.0
+SEND_TIMEOUT_SECONDS = 15.0
+"""How long a transport may take to send one message."""
+LEASE_MARGIN_SECONDS = 3.0
+"""What stays of the lease when a send has run into its limit: to record it, and for clocks of unlike speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +53,19 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that this worker may send. `was_sending` tells that an earlier worker may have sent it."""
+    """A delivery that this worker may send.
+
+    `taken_at` is this machine's monotonic clock before the claim. `may_have_arrived` tells that an earlier attempt
+    may have sent it, the first such one `tried_seconds_ago`.
+    """
 
     id: int
     token: int
+    taken_at: float
     attempts: int
     is_expired: bool
-    was_sending: bool
+    may_have_arrived: bool
+    tried_seconds_ago: float
     connection_id: UUID
     transport: str
     platform: str
@@ -63,6 +74,14 @@ class ClaimedDelivery:
     agent_id: UUID
     on_uncertain: str
     outgoing: Outgoing
+
+    def may_start(self) -> bool:
+        """Tell whether a send that starts now ends within the lease, its time limit included.
+
+        A worker that was paused after its claim finds out here; what it may not start, it has not sent.
+        """
+        elapsed = time.monotonic() - self.taken_at
+        return elapsed + SEND_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS <= DELIVERY_LEASE_SECONDS
 
 
 PUT = """
@@ -86,13 +105,14 @@ FROM said ORDER BY said.position
 
 CLAIM = """
 WITH head AS (
-    SELECT id, state FROM agents_delivery
+    SELECT id, tried_at FROM agents_delivery
     WHERE connection_id = %(connection)s AND room_id = %(room)s AND state IN ('pending', 'sending')
     ORDER BY id LIMIT 1 FOR UPDATE
 )
 UPDATE agents_delivery AS delivery
 SET state = 'sending', attempts = delivery.attempts + 1, lease_token = delivery.lease_token + 1,
-    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    tried_at = coalesce(delivery.tried_at, clock_timestamp())
 FROM head, agents_message AS message, agents_room AS room, transports_connection AS link,
      agents_agent AS agent
 WHERE delivery.id = head.id AND delivery.next_run_at <= clock_timestamp()
@@ -100,27 +120,33 @@ WHERE delivery.id = head.id AND delivery.next_run_at <= clock_timestamp()
   AND message.id = delivery.message_id AND room.id = delivery.room_id AND link.id = delivery.connection_id
   AND agent.id = link.agent_id
 RETURNING delivery.id, delivery.lease_token, delivery.attempts,
-          delivery.expires_at < clock_timestamp() AND delivery.attempts = 1, head.state = 'sending',
+          coalesce(delivery.expires_at <= clock_timestamp(), false), head.tried_at IS NOT NULL,
+          extract(epoch FROM clock_timestamp() - delivery.tried_at)::float,
           link.transport, link.platform, link.external_id, link.settings::text, agent.id, agent.on_uncertain,
           message.id, room.id, room.external_id, room.type, message.text, message.attachments::text,
           message.reply_to_external_id, message.turn_id
 """
 """Claims the first open delivery of a connection's room, if it is due and nobody holds it. It waits for the
-row instead of skipping it: the second in line must not overtake.
+row instead of skipping it: the second in line must not overtake. `tried_at` stands where an attempt may have
+brought the message to the network, and says when the first such one began.
 """
 
 RECORD = """
 UPDATE agents_delivery SET state = %(state)s::text, error = %(error)s, answer = %(answer)s::jsonb, lease_until = NULL,
        sent_at = CASE WHEN %(state)s::text = 'sent' THEN coalesce(%(sent_at)s::timestamptz, clock_timestamp()) END,
-       next_run_at = clock_timestamp() + make_interval(secs => %(delay)s)
+       next_run_at = least(clock_timestamp() + make_interval(secs => %(delay)s),
+                           CASE WHEN expires_at > clock_timestamp() THEN expires_at END),
+       attempts = attempts - CASE WHEN %(is_counted)s THEN 0 ELSE 1 END,
+       tried_at = CASE WHEN %(may_have_arrived)s THEN tried_at END
 WHERE id = %(id)s AND lease_token = %(token)s AND state = 'sending'
 RETURNING EXISTS (SELECT 1 FROM agents_delivery AS other
                   WHERE other.connection_id = agents_delivery.connection_id
                     AND other.room_id = agents_delivery.room_id
                     AND other.state IN ('pending', 'sending') AND other.id <> agents_delivery.id)
 """
-"""Records what became of a delivery under its token, and tells whether others wait behind it."""
-
+"""Records what became of a delivery under its token, and tells whether others wait behind it. What is to be tried
+again later is looked at no later than when it expires.
+"""
 
 FIND_DUE = """
 SELECT connection_id, room_id FROM (
@@ -178,6 +204,7 @@ def find_due(limit: int) -> list[tuple[UUID, UUID]]:
 
 def claim(connection_id: UUID, room_id: UUID) -> ClaimedDelivery | None:
     """Claim the first open delivery of the connection's room; None where none is due or free."""
+    taken_at = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, {"connection": connection_id, "room": room_id, "lease": DELIVERY_LEASE_SECONDS})
         row = cursor.fetchone()
@@ -186,27 +213,29 @@ def claim(connection_id: UUID, room_id: UUID) -> ClaimedDelivery | None:
     return ClaimedDelivery(
         id=row[0],
         token=row[1],
+        taken_at=taken_at,
         attempts=row[2],
-        is_expired=bool(row[3]),
-        was_sending=row[4],
+        is_expired=row[3],
+        may_have_arrived=row[4],
+        tried_seconds_ago=row[5],
         connection_id=connection_id,
-        transport=row[5],
-        platform=row[6],
-        connection_external_id=row[7],
-        connection_settings=json.loads(row[8]),
-        agent_id=row[9],
-        on_uncertain=row[10],
+        transport=row[6],
+        platform=row[7],
+        connection_external_id=row[8],
+        connection_settings=json.loads(row[9]),
+        agent_id=row[10],
+        on_uncertain=row[11],
         outgoing=Outgoing(
             delivery_id=row[0],
-            message_id=row[11],
-            room_id=row[12],
-            room_external_id=row[13],
-            room_type=row[14],
-            text=row[15],
-            attachments=tuple(Attachment(**attachment) for attachment in json.loads(row[16])),
-            reply_to_external_id=row[17],
-            turn_id=row[18],
-            nonce=nonce_of(row[11]),
+            message_id=row[12],
+            room_id=row[13],
+            room_external_id=row[14],
+            room_type=row[15],
+            text=row[16],
+            attachments=tuple(Attachment(**attachment) for attachment in json.loads(row[17])),
+            reply_to_external_id=row[18],
+            turn_id=row[19],
+            nonce=nonce_of(row[12]),
         ),
     )
 
@@ -217,9 +246,27 @@ def record_sent(delivery: ClaimedDelivery, acknowledgement: Acknowledgement) -> 
     return _record(delivery, state="sent", answer=answer, sent_at=acknowledgement.acknowledged_at)
 
 
-def record_unsent(delivery: ClaimedDelivery, *, state: str, error: str, delay_seconds: float = 0.0) -> bool:
-    """Record why it was not sent (`pending` is tried again), and tell whether more waits in the room."""
-    return _record(delivery, state=state, error=error, delay=delay_seconds)
+def record_unsent(
+    delivery: ClaimedDelivery,
+    *,
+    state: str,
+    error: str,
+    delay_seconds: float = 0.0,
+    may_have_arrived: bool = False,
+    is_counted: bool = True,
+) -> bool:
+    """Record why it was not sent (`pending` is tried again), and tell whether more waits in the room.
+
+    `may_have_arrived` says so of this attempt, `is_counted` whether it counts as one.
+    """
+    return _record(
+        delivery,
+        state=state,
+        error=error,
+        delay=delay_seconds,
+        may_have_arrived=may_have_arrived or delivery.may_have_arrived,
+        is_counted=is_counted,
+    )
 
 
 def nonce_of(message_id: UUID) -> str:
@@ -244,6 +291,8 @@ def _record(
     answer: dict[str, Any] | None = None,
     sent_at: dt.datetime | None = None,
     delay: float = 0.0,
+    may_have_arrived: bool = True,
+    is_counted: bool = True,
 ) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -256,6 +305,8 @@ def _record(
                 "answer": json.dumps(clean_json(answer or {})),
                 "sent_at": sent_at,
                 "delay": delay,
+                "may_have_arrived": may_have_arrived,
+                "is_counted": is_counted,
             },
         )
         row = cursor.fetchone()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
 
 from agents.facts import AgentFacts, agent_facts
 from agents.lanes import ClaimedTurn
@@ -100,7 +99,7 @@ def read_scene(turn: ClaimedTurn) -> Scene:
         message=message_of(turn),
         state=state,
         security=security_of(turn),
-        now=timezone.now(),
+        now=turn.now,
     )
 
 

@@ -71,8 +71,12 @@ def forget_connection_facts() -> None:
     _facts.clear()
 
 
+@transaction.atomic(savepoint=False)
 def introduce(incoming: Incoming, facts: ConnectionFacts) -> None:
-    """Make the world, room, person, account, participant and lane that are not there yet."""
+    """Make the world, room, person, account, participant and lane that are not there yet.
+
+    The account stays locked until the commit, so that a person who is merged meanwhile gets no new lane.
+    """
     room = _room(incoming, facts)
     person_id = _person_id(incoming, facts)
     _find_or_make(
@@ -130,7 +134,11 @@ def _person_id(incoming: Incoming, facts: ConnectionFacts) -> UUID:
         )
 
     account = _find_or_make(
-        lambda: Account.objects.filter(platform=facts.platform, external_id=envelope.external_id).first(),
+        lambda: (
+            Account.objects.select_for_update(no_key=True)
+            .filter(platform=facts.platform, external_id=envelope.external_id)
+            .first()
+        ),
         make,
     )
     return account.person_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
 from plugins.api import JSONObject, SetPluginState
@@ -37,3 +38,26 @@ def keep_plugin_state(
     PluginState.objects.update_or_create(
         agent_id=agent_id, plugin=plugin, **scope, defaults={"state": dict(effect.state)}
     )
+
+
+MERGE = (
+    """
+    UPDATE plugins_pluginstate AS kept SET state = gone.state || kept.state
+    FROM plugins_pluginstate AS gone
+    WHERE gone.person_id = %(person)s AND kept.person_id = %(into)s AND kept.agent_id = gone.agent_id
+      AND kept.plugin = gone.plugin AND kept.room_id IS NOT DISTINCT FROM gone.room_id
+    """,
+    """
+    DELETE FROM plugins_pluginstate AS gone USING plugins_pluginstate AS kept
+    WHERE gone.person_id = %(person)s AND kept.person_id = %(into)s AND kept.agent_id = gone.agent_id
+      AND kept.plugin = gone.plugin AND kept.room_id IS NOT DISTINCT FROM gone.room_id
+    """,
+    "UPDATE plugins_pluginstate SET person_id = %(into)s WHERE person_id = %(person)s",
+)
+
+
+def merge_plugin_states(person_id: UUID, into_id: UUID) -> None:
+    """Make the other person's what plugins keep of this one; where both have a value, the other's stands."""
+    with connection.cursor() as cursor:
+        for statement in MERGE:
+            cursor.execute(statement, {"person": person_id, "into": into_id})

@@ -12,8 +12,8 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from agents import keeper, lanes, metrics, outbox, turns
-from agents.databases import release_connection
+from agents import keeper, lanes, metrics, outages, outbox, turns
+from agents.databases import is_away, release_connection
 from agents.facts import agent_facts
 from agents.keeper import Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
@@ -72,7 +72,6 @@ def _work(turn: ClaimedTurn) -> bool:
     """Work one turn, and tell whether the lane needs nothing more of this worker."""
     structlog.contextvars.bind_contextvars(turn=str(turn.id), lane=str(turn.lease.lane_id))
     metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
-    trace = open_trace(turn.id, is_second_attempt=turn.is_second_attempt)
     stream = TurnStream(
         room_id=turn.room_id,
         turn_id=turn.id,
@@ -81,6 +80,7 @@ def _work(turn: ClaimedTurn) -> bool:
         is_on=turn.supports_streaming,
     )
     try:
+        trace = open_trace(turn.id, is_second_attempt=turn.is_second_attempt)
         if turn.crash_count >= settings.TURN_MAX_CRASHES:
             return _die(turn, trace, stream, f"{turn.crash_count} workers died while they worked it.")
         if turn.is_second_attempt:
@@ -88,8 +88,13 @@ def _work(turn: ClaimedTurn) -> bool:
         with keeper.watch_over(turn) as watch:
             return _attempt(turn, trace, stream, watch)
     except Fenced as error:
+        # The lease may be over without anybody having claimed the lane: then the turn is put back uncounted.
         log.warning("turn_fenced", error=str(error))
-        return True
+        return outages.hand_back(turn, reason=str(error))
+    except Exception as error:
+        if not is_away(error):
+            raise
+        return outages.hand_back(turn, reason=f"{type(error).__name__}: {error}")
     finally:
         structlog.contextvars.unbind_contextvars("turn", "lane")
 
@@ -107,6 +112,8 @@ def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) 
         return _fail(turn, trace, stream, error, permanent=error.permanent, wait=error.retry_after_seconds)
     except Exception as error:  # the door of the pipeline: whatever failed, the turn has it on record
         release_connection()
+        if is_away(error):
+            raise
         log.exception("turn_failed")
         metrics.ERRORS.labels(where="turn").inc()
         return _fail(turn, trace, stream, error, permanent=False, wait=None)

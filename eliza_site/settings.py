@@ -136,6 +136,7 @@ TEMPLATES = [
     }
 ]
 
+DATABASE_STATEMENT_TIMEOUT_SECONDS = env("DATABASE_STATEMENT_TIMEOUT_SECONDS")
 DATABASES = {"default": env.db_url_config(env("DATABASE_URL") or "postgres://localhost/eliza")}
 # A unix socket's folder stands percent-encoded in the host's place, as libpq has it.
 DATABASES["default"]["HOST"] = unquote(DATABASES["default"].get("HOST", ""))
@@ -143,7 +144,7 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
         "options": (
-            f"-c statement_timeout={env('DATABASE_STATEMENT_TIMEOUT_SECONDS')}s"
+            f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
             " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
             " -c hnsw.iterative_scan=strict_order"
         ),

@@ -29,7 +29,7 @@ def remember_fact(
 
     Without a `source_key` of the caller's own, the same words in the same scope are the same fact.
     """
-    key = source_key or _key_of(text, scope, person_id, room_id)
+    key = source_key or key_of(text, scope, person_id, room_id)
     draft = MemoryDraft(
         agent_id=agent_id,
         kind=Memory.Kind.FACT.value,
@@ -47,7 +47,8 @@ def remember_fact(
     return remember([draft]) == 1
 
 
-def _key_of(text: str, scope: str, person_id: UUID | None, room_id: UUID | None) -> str:
+def key_of(text: str, scope: str, person_id: UUID | None, room_id: UUID | None) -> str:
+    """Return the key under which the same words in the same scope are kept once."""
     # Whose fact it is belongs to it in every scope; the room only where the fact stays in the room.
     place = room_id if scope == Memory.Scope.ROOM else None
     words = " ".join(text.casefold().split())

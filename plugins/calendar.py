@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from uuid import UUID
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from plugins.api import JSONObject
@@ -38,7 +39,7 @@ def schedule_task(
     check_task(plugin, task)
     if at is not None and at.tzinfo is None:
         raise ValueError(f"{at} has no time zone. Give an aware datetime.")
-    first = next_slot(schedule, now or dt.datetime.now(dt.UTC))
+    first = next_slot(schedule, now or database_now())
     if first is None and at is None:
         raise BadSchedule(f"The task {plugin}.{task} is to run once, but not when. Give `at`.")
     return ScheduledTask.objects.create(
@@ -50,6 +51,14 @@ def schedule_task(
         arguments=dict(arguments or {}),
         next_run_at=at or first,
     )
+
+
+def database_now() -> dt.datetime:
+    """Return the time by the database's clock, which alone decides when something is due."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: dt.datetime = cursor.fetchall()[0][0]
+        return now
 
 
 def is_task_due() -> bool:

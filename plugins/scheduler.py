@@ -23,7 +23,7 @@ from agents import effects, metrics
 from agents.facts import agent_facts
 from agents.models import Agent
 from plugins.api import Effect, TaskContext
-from plugins.calendar import UnknownTask, check_task, schedule_task
+from plugins.calendar import UnknownTask, check_task, database_now, schedule_task
 from plugins.models import ScheduledTask, TaskRun
 from plugins.permissions import check_effects
 from plugins.registry import SERVICES, components_for, get_registry
@@ -252,7 +252,7 @@ def _sync_agent(agent: Agent) -> int:
                 schedule_task(agent_id=agent.id, plugin=plugin, task=name, schedule=schedule)
             elif task.schedule != schedule:
                 task.schedule = schedule
-                task.next_run_at = next_slot(schedule, dt.datetime.now(dt.UTC))
+                task.next_run_at = next_slot(schedule, database_now())
                 task.save(update_fields=["schedule", "next_run_at"])
             else:
                 continue

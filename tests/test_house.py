@@ -143,3 +143,38 @@ def test_only_the_settings_read_the_environment() -> None:
             if is_read and not path.startswith(tuple(above)):
                 breaches.append(f"{path}:{node.lineno}")
     assert breaches == []
+
+
+ON_THE_DATABASES_CLOCK = (
+    "agents/deliveries.py",
+    "agents/evaluation.py",
+    "agents/inbox.py",
+    "agents/keeper.py",
+    "agents/lanes.py",
+    "agents/outages.py",
+    "agents/outbox.py",
+    "agents/people.py",
+    "agents/scene.py",
+    "agents/senders.py",
+    "agents/turns.py",
+    "agents/work.py",
+    "agents/pipeline/",
+    "plugins/calendar.py",
+    "plugins/events.py",
+    "plugins/scheduler.py",
+    "transports/delivery.py",
+)
+WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "localdate"}
+
+
+def test_leases_delays_and_expiries_hang_on_no_workers_clock() -> None:
+    assert all((ROOT / path).exists() for path in ON_THE_DATABASES_CLOCK)
+    breaches = []
+    for path, (_, tree) in sources().items():
+        if not path.startswith(ON_THE_DATABASES_CLOCK):
+            continue
+        for node in ast.walk(tree):
+            name = ast.unparse(node.func).split(".") if isinstance(node, ast.Call) else []
+            if len(name) > 1 and name[-1] in WALL_CLOCKS:
+                breaches.append(f"{path}:{node.lineno} reads {'.'.join(name)}: ask the database for the time")
+    assert breaches == []

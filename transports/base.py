@@ -47,14 +47,22 @@ class ConnectionView:
 
 
 class Transport(Protocol):
-    """A network. `supports_idempotency_key`: the same nonce is never shown twice there."""
+    """A network. `supports_idempotency_key`: the same nonce is never shown twice there.
+
+    `idempotency_key_lasts_seconds` is for how long the network surely remembers a nonce, None for ever: what may
+    have arrived longer ago is not repeated under its key, but waits as uncertain.
+    """
 
     name: ClassVar[str]
     supports_streaming: ClassVar[bool]
     supports_idempotency_key: ClassVar[bool]
+    idempotency_key_lasts_seconds: ClassVar[float | None]
 
     def deliver(self, connection: ConnectionView, outgoing: Outgoing) -> Acknowledgement:
         """Send one message and return what the network said.
 
-        Raises: TransportError.
+        Called on a thread of its own without a database connection. Its own limits must end it within
+        SEND_TIMEOUT_SECONDS of `agents.outbox`: what takes longer is left behind, and counts as something that may
+        have arrived.
+        Raises: TransportError. Any other exception counts as one after which the message may have arrived.
         """

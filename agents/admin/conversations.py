@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import Model, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminUUIDInputWidget
 
+from agents import people
+from agents.admin.reasons import WhyDialog
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
 from plugins.admin_pages import (
     BigTable,
@@ -17,6 +22,7 @@ from plugins.admin_pages import (
     ReadOnly,
     Rows,
     WhenFilter,
+    button,
     column,
     link_to,
     shorten,
@@ -117,9 +123,20 @@ class RoomAdmin(Kept):
     inlines = (ParticipantRows,)
 
 
+class MergeDialog(WhyDialog):
+    """Asks into whom a person is merged, and why."""
+
+    into = forms.UUIDField(
+        label="Into whom?",
+        help_text="The id of the person who is to stand for both: the address of their page has it.",
+        widget=UnfoldAdminUUIDInputWidget(),
+    )
+    field_order = ("into", "why")
+
+
 @admin.register(Person)
 class PersonAdmin(Kept):
-    """People, with their accounts."""
+    """People, with their accounts, and the merging of two who are one."""
 
     list_display = ("name", "is_bot", "merged_into", "created_at")
     list_filter = ("is_bot", WhenFilter)
@@ -130,6 +147,39 @@ class PersonAdmin(Kept):
     fields = (("name", "is_bot"), ("merged_into", "created_at"))
     readonly_fields = ("merged_into", "created_at")
     inlines = (AccountRows, MergedRows)
+    actions_detail = ("merge_person",)
+
+    def has_merge_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
+        """Allow those who may merge people."""
+        return bool(request.user.has_perm("agents.merge_person"))
+
+    @button(
+        "Merge into…",
+        permissions=["merge"],
+        icon="merge",
+        dialog={
+            "form_class": MergeDialog,
+            "title": "Merge this person into another?",
+            "description": "Accounts, messages and memories become the other's. It can't be undone.",
+            "form_submit_text": "Merge",
+        },
+    )
+    def merge_person(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        """Let another person stand for both."""
+        person = self.get_object(request, object_id)
+        if person is None:
+            raise Http404(f"There is no person {object_id}.")
+        into_id, why = form.cleaned_data["into"], form.cleaned_data["why"]
+        shown = person.pk
+        try:
+            people.merge(person.pk, into_id, by=request.user.get_username(), why=why)
+        except people.CannotMerge as error:
+            messages.error(request, str(error))
+        else:
+            shown = into_id
+            self.log_change(request, person, f"Merged into {into_id}: {why}")
+            messages.success(request, f"{person} was merged into this person.")
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:agents_person_change", args=[shown])})
 
 
 @admin.register(Message)

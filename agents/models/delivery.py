@@ -19,6 +19,7 @@ class Delivery(models.Model):
         EXPIRED = "expired"
 
     OPEN_STATES = (State.PENDING, State.SENDING)
+    UNSENT_STATES = (State.UNCERTAIN, State.FAILED, State.EXPIRED)
 
     id = models.BigAutoField(primary_key=True)
     message = models.OneToOneField("agents.Message", on_delete=models.CASCADE, related_name="delivery")
@@ -30,16 +31,26 @@ class Delivery(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(
+        null=True, help_text="When the first attempt began that may have brought it to the network."
+    )
     next_run_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     answer = models.JSONField(default=dict, blank=True)
     error = models.TextField(blank=True)
+    decisions = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="What people decided about it, the first decision first: verb, by, why, at, from which state.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "deliveries"
+        permissions = [("resend_delivery", "Can decide about deliveries that were not sent")]
         indexes = [
             models.Index(
                 fields=["connection", "room", "id"],

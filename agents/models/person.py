@@ -18,6 +18,7 @@ class Person(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name_plural = "people"
+        permissions = [("merge_person", "Can merge two people")]
 
     def __str__(self) -> str:
         return self.name

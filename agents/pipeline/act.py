@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 from django.db import transaction
 
-from agents import effects, lanes, metrics
+from agents import effects, keeper, lanes, metrics
 from agents.models import Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
@@ -86,6 +86,7 @@ def _take(
             step.state = Step.State.STARTED
             _save(scene, trace, started=step)
             step.state = Step.State.DONE
+        keeper.require_held(scene.turn.lease)
         result = _execute(scene, found, arguments, previous, step)
         _kept(step, result)
     if not is_plain:

@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from agents import effects, metrics
+from agents.keeper import Watch
 from agents.lanes import ClaimedTurn
 from agents.models import Step, Turn
 from agents.scene import Scene, read_scene
@@ -20,15 +21,19 @@ from plugins.time_limits import call_within
 log = structlog.get_logger(__name__)
 
 
-def evaluate(turn: ClaimedTurn, trace: Trace) -> list[Callable[[], object]]:
-    """Ask each evaluator, and return what is to be applied in the transaction that ends the evaluation."""
+def evaluate(turn: ClaimedTurn, trace: Trace, watch: Watch) -> list[Callable[[], object]]:
+    """Ask each evaluator, and return what is to be applied in the transaction that ends the evaluation.
+
+    Raises: Fenced where the evaluation's lease was lost meanwhile.
+    """
     scene = read_scene(turn)
-    is_answered = Turn.objects.values_list("outcome", flat=True).get(pk=turn.id) == Turn.Outcome.REPLIED
+    is_answered = turn.outcome == Turn.Outcome.REPLIED
     to_apply: list[Callable[[], object]] = []
     for registered in scene.agent.components.evaluators:
         evaluator = registered.component
         if not is_answered and not evaluator.always_run:
             continue
+        watch.require_held()
         result = _ask(registered, scene, trace)
         if result is not None and result.effects:
             to_apply.append(

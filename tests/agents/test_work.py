@@ -229,13 +229,8 @@ def test_a_stopped_answer_is_not_sent(incoming: Any, monkeypatch: Any) -> None:
     receipt = receive(incoming())
 
     def stopping(self: Any, turn: Any) -> None:
-        self.turn_id, self.lease, self.renewed_at, self.is_lost, self.is_stopped = (
-            turn.id,
-            turn.lease,
-            0.0,
-            False,
-            True,
-        )
+        self.turn_id, self.lease, self.is_lost, self.is_stopped = turn.id, turn.lease, False, True
+        self.began_at = self.renewed_at = turn.lease.taken_at
 
     monkeypatch.setattr("agents.keeper.Watch.__init__", stopping)
     with answering_with(ScriptedModel("one two three")):

@@ -20,6 +20,7 @@ class FakeTransport:
     name: ClassVar[str] = "fake"
     supports_streaming: ClassVar[bool] = False
     supports_idempotency_key: ClassVar[bool] = True
+    idempotency_key_lasts_seconds: ClassVar[float | None] = None
 
     def deliver(self, connection: ConnectionView, outgoing: Outgoing) -> Acknowledgement:
         """Take the message.

@@ -47,7 +47,8 @@ REPLAY_SECONDS = 60.0
 BATCH = 200
 
 STREAM_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
-OF_A_LEASE = frozenset({StreamEvent.TOKEN, StreamEvent.ACTION, StreamEvent.RESET})
+KNOWN_BEFORE = 200
+"""How many entries a reader that comes back looks behind it, for the leases that it had seen."""
 Result = TypeVar("Result")
 
 
@@ -69,6 +70,7 @@ class _Progress:
     written_at: float = field(default_factory=time.monotonic)
     has_looked: bool = False
     is_ending: bool = False
+    knows_leases: bool = False
     lease_tokens: dict[str, int] = field(default_factory=dict)
     message_ids: set[str] = field(default_factory=set)
 
@@ -149,6 +151,8 @@ async def _next_events(
 async def _read(
     client: redis.asyncio.Redis, subscription: Subscription, progress: _Progress
 ) -> list[tuple[str, dict[str, str]]]:
+    if not progress.knows_leases:
+        await _learn_leases(client, subscription, progress)
     # A message's reader does not wait the first time: its turn may be over already.
     waits = progress.has_looked or subscription.message_id is None
     seconds = ENDING_SECONDS if progress.is_ending else LOOK_AFTER_SILENCE_SECONDS
@@ -161,20 +165,38 @@ async def _read(
     return entries
 
 
+async def _learn_leases(client: redis.asyncio.Redis, subscription: Subscription, progress: _Progress) -> None:
+    """Learn which leases stand before the reader's place, so that one who comes back knows what is stale."""
+    earlier: Any = await client.xrevrange(
+        room_stream_key(subscription.room_id), max=progress.after, count=KNOWN_BEFORE
+    )
+    for _entry_id, entry in reversed(earlier):
+        _is_stale(entry, progress)
+    progress.knows_leases = True
+
+
 def _is_wanted(entry: dict[str, str], subscription: Subscription, progress: _Progress) -> bool:
     turn, event = entry.get("turn", ""), entry.get("event", "")
     if subscription.message_id is not None and not (
         (turn and turn == str(subscription.turn_id)) or entry.get("message") == str(subscription.message_id)
     ):
         return False
-    token = int(entry.get("token") or 0)
-    if event in OF_A_LEASE and turn:
-        if token < progress.lease_tokens.get(turn, 0):
-            return False
-        progress.lease_tokens[turn] = token
+    if _is_stale(entry, progress):
+        return False
     if event in (StreamEvent.REPLY, StreamEvent.MESSAGE):
         return _is_new(json.loads(entry["data"]).get("id", ""), progress)
     return True
+
+
+def _is_stale(entry: dict[str, str], progress: _Progress) -> bool:
+    """Tell whether a worker wrote this that had lost the turn by then; what belongs to no lease is never stale."""
+    turn, token = entry.get("turn", ""), int(entry.get("token") or 0)
+    if not turn or not token:
+        return False
+    is_stale = token < progress.lease_tokens.get(turn, 0)
+    if not is_stale:
+        progress.lease_tokens[turn] = token
+    return is_stale
 
 
 def _is_new(message_id: str, progress: _Progress) -> bool:
@@ -187,8 +209,8 @@ def _is_new(message_id: str, progress: _Progress) -> bool:
 def _data(entry: dict[str, str], subscription: Subscription) -> dict[str, Any]:
     """Return an entry's own data with the turn, the message and the lease that it belongs to."""
     data: dict[str, Any] = {"turn": entry["turn"], **json.loads(entry["data"])}
-    if entry["event"] in OF_A_LEASE:
-        data |= {"lease_token": int(entry.get("token") or 0), "index": int(entry.get("index") or 0)}
+    if entry.get("token"):
+        data |= {"lease_token": int(entry["token"]), "index": int(entry.get("index") or 0)}
     answered = entry.get("message") or str(subscription.message_id or "")
     if answered and entry["event"] != StreamEvent.MESSAGE:
         data.setdefault("in_reply_to", answered)

@@ -23,6 +23,7 @@ class WebTransport:
     name: ClassVar[str] = "web"
     supports_streaming: ClassVar[bool] = True
     supports_idempotency_key: ClassVar[bool] = True
+    idempotency_key_lasts_seconds: ClassVar[float | None] = None
 
     def deliver(self, connection: ConnectionView, outgoing: Outgoing) -> Acknowledgement:  # noqa: ARG002
         """Announce the message; its row in the database is the delivery."""

@@ -86,6 +86,48 @@ def test_tokens_of_an_older_lease_are_dropped(agent, program, stream_of, reply_t
     assert [data["text"] for name, data, _id in events if name == "token"] == ["old", "new"]
 
 
+def test_a_reader_that_comes_back_after_a_reset_is_shown_no_stale_words(
+    agent, program, stream_of, reply_to, read_events
+):
+    taken = program.say("Hello")
+    old, new = stream_of(taken, lease_token=3), stream_of(taken, lease_token=4)
+    old.put(StreamEvent.TOKEN, {"text": "old"})
+    new.put(StreamEvent.RESET, {})
+    seen = read_events(program.client.get(taken["events"]), enough=3)
+    assert names(seen) == ["message", "token", "reset"]
+    old.put(StreamEvent.TOKEN, {"text": "stale"})
+    old.put(StreamEvent.ACTION, {"name": "WAVE", "success": True, "text": ""})
+    new.put(StreamEvent.TOKEN, {"text": "new"})
+    reply_to(taken["turn"], "new")
+    rest = read_events(program.client.get(taken["events"], headers={"Last-Event-ID": seen[-1][2]}))
+    assert names(rest) == ["token", "reply", "done"]
+    assert (rest[0][1]["text"], rest[0][1]["lease_token"]) == ("new", 4)
+
+
+@pytest.mark.parametrize("event", [StreamEvent.ERROR, StreamEvent.DONE])
+def test_a_stale_worker_neither_fails_nor_ends_the_answer(
+    agent, program, stream_of, reply_to, read_events, event
+):
+    taken = program.say("Hello")
+    old, new = stream_of(taken, lease_token=3), stream_of(taken, lease_token=4)
+    new.put(StreamEvent.TOKEN, {"text": "new"})
+    old.put(event, {"detail": "No answer could be made."})
+    new.put(StreamEvent.ERROR, {"detail": "a real one"})
+    reply_to(taken["turn"], "sorry")
+    events = read_events(program.client.get(taken["events"]))
+    assert names(events) == ["message", "token", "error", "reply", "done"]
+    assert (events[2][1]["detail"], events[2][1]["lease_token"]) == ("a real one", 4)
+
+
+def test_two_turns_of_a_room_have_leases_of_their_own(agent, program, stream_of, reply_to, read_events):
+    first, second = program.say("One"), program.say("Two")
+    stream_of(first, lease_token=9).put(StreamEvent.TOKEN, {"text": "late"})
+    stream_of(second, lease_token=2).put(StreamEvent.TOKEN, {"text": "early"})
+    history = program.client.get(f"/api/v1/rooms/{first['room']}/events?last_event_id=0-0")
+    tokens = [data["text"] for name, data, _id in read_events(history, enough=4) if name == "token"]
+    assert tokens == ["late", "early"]
+
+
 def test_each_part_of_an_answer_comes_before_done(agent, program, reply_to, read_events):
     taken = program.say("Hello")
     reply_to(taken["turn"], "First.", "Second.")

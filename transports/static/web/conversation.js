@@ -117,16 +117,16 @@ export class Conversation {
 
   progress(name, data, turn) {
     if (turn.isOver || turn.replies || !turn.exchange || (data.lease_token ?? 0) < turn.lease) return;
+    if (name === "reset" || data.lease_token > turn.lease) {
+      turn.lease = data.lease_token;
+      turn.text = "";
+      turn.live?.cards.replaceChildren(); // another worker tells them anew
+    }
     if (name === "error") {
       this.note(turn.exchange, data.detail ?? data.text ?? data.error ?? "Something went wrong.", "fault");
       return;
     }
-    if (data.lease_token > turn.lease) {
-      turn.lease = data.lease_token;
-      turn.text = "";
-    }
-    if (name === "reset") turn.text = "";
-    else if (name === "token") turn.text += data.text;
+    if (name === "token") turn.text += data.text;
     else if (name === "action") this.action(turn.live, data);
     this.paint(turn);
   }

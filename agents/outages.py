@@ -1,0 +1,55 @@
+"""Puts back a turn whose work met a database that was away, or a lease that may be over.
+
+An outage is no fault of the message: it counts neither as an error nor as a crash. The outcome of a COMMIT that
+broke off is unknown, so nothing is assumed: the turn is put back under its token, and where that finds it ended,
+the first COMMIT had happened. `agents.work` calls it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from agents import lanes, turns
+from agents.lanes import ClaimedTurn, Fenced
+from agents.wakeups import wake
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
+PATIENCE_SECONDS = 300.0
+
+
+def hand_back(turn: ClaimedTurn, *, reason: str) -> bool:
+    """Put the turn back as it was, as soon as the database answers; tell whether its lane needs no more of this
+    worker. It does where the turn turns out to have ended, and the lane is held still.
+
+    The token decides, not the lease's time: what nobody else has claimed meanwhile can be put back.
+    Unit: gives up after PATIENCE_SECONDS; the lease is over then, and whoever claims it counts a crash.
+    """
+    gives_up_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _hand_back(turn, reason)
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            if time.monotonic() > gives_up_at:
+                log.error("turn_not_handed_back", error=str(error))
+                return True
+            time.sleep(RETRY_SECONDS)
+
+
+def _hand_back(turn: ClaimedTurn, reason: str) -> bool:
+    try:
+        with transaction.atomic():
+            turns.put_back(turn, error=reason, is_counted=False)
+            lanes.release(turn.lease)
+    except Fenced:
+        is_over = turn.lease not in lanes.renew([turn.lease])
+        log.warning("turn_ended_or_taken", reason=reason, is_taken=is_over)
+        return is_over
+    wake("agents.drain_lane", lane_id=str(turn.lease.lane_id))
+    log.warning("turn_handed_back", reason=reason)
+    return True

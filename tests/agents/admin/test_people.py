@@ -1,0 +1,57 @@
+"""The page of a person: merging asks into whom and why, and says what stands in the way."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from agents.models import Person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def two():
+    return Person.objects.create(name="Ann"), Person.objects.create(name="Bea")
+
+
+def merging(person):
+    return reverse("admin:agents_person_merge_person", args=[person.pk])
+
+
+def page(person):
+    return reverse("admin:agents_person_change", args=[person.pk])
+
+
+def answer(into, why="The same."):
+    return {"_form_submitted": "on", "into": str(into.pk), "why": why}
+
+
+def test_a_person_is_merged_and_the_other_is_shown(admin_client, two):
+    person, into = two
+    assert "Into whom?" in admin_client.get(merging(person)).content.decode()
+
+    response = admin_client.post(merging(person), answer(into))
+
+    assert response["HX-Redirect"] == page(into)
+    assert Person.objects.get(pk=person.pk).merged_into == into
+
+
+def test_what_stands_in_the_way_is_said(admin_client, two):
+    person, _into = two
+    response = admin_client.post(merging(person), answer(person))
+
+    assert response["HX-Redirect"] == page(person)
+    shown = admin_client.get(page(person)).content.decode()
+    assert "merged into themselves" in shown.replace("&#x27;", "'")
+    assert "HX-Redirect" not in admin_client.post(merging(person), answer(two[1], why=""))
+
+
+def test_changing_people_is_no_permission_to_merge_them(client, two):
+    user = User.objects.create_user("helper", is_staff=True)
+    for codename in ("view_person", "change_person"):
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+    client.force_login(user)
+    assert client.post(merging(two[0]), answer(two[1])).status_code == 403
+    assert Person.objects.get(pk=two[0].pk).merged_into is None
