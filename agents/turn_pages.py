@@ -50,6 +50,20 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         (f"{hit['score']:.3f}", _scores(hit["scores"]), _folded(hit["text"] or "(forgotten since)", full))
         for hit in report["memories"]
     ]
+    approvals = [
+        (
+            str(row["id"]),
+            row["action"],
+            _folded(row["arguments"], full),
+            row["kind"],
+            row["state"],
+            row["decided_by"],
+            row["reason"],
+        )
+        for row in report["approvals"]
+    ]
+    columns = ("id", "action", "arguments", "kind", "state", "decided by", "reason")
+    _print_table(console, "Approvals", columns, approvals)
     _print_table(console, "Recalled memories", (">score", "because of", "text"), memories)
     deliveries = [
         (

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from agents.models import Message, ModelCall, Step, Turn
+from agents.models import Approval, Message, ModelCall, Step, Turn
 from agents.turns import request_stop
 from plugins.admin_pages import (
     BigTable,
@@ -35,6 +35,7 @@ STATE_COLOURS = {
     Turn.State.DONE: "success",
     Turn.State.DEAD: "danger",
     Turn.State.STOPPED: "warning",
+    Turn.State.PARKED: "warning",
 }
 OUTCOME_COLOURS = {Turn.Outcome.REPLIED: "success", Turn.Outcome.APOLOGISED: "warning"}
 STEP_COLOURS = {
@@ -42,6 +43,14 @@ STEP_COLOURS = {
     Step.State.FAILED: "danger",
     Step.State.STARTED: "info",
     Step.State.UNCERTAIN: "warning",
+    Step.State.WAITING: "warning",
+}
+APPROVAL_COLOURS = {
+    Approval.State.PENDING: "warning",
+    Approval.State.GRANTED: "success",
+    Approval.State.REFUSED: "danger",
+    Approval.State.DONE: "success",
+    Approval.State.EXPIRED: "danger",
 }
 _SHOWN_STEPS = 50
 
@@ -79,6 +88,30 @@ class StepRows(HistoryRows):
     def shown_error(self, step: Step) -> SafeString | str:
         """Return how it failed, folded."""
         return fold(shorten(step.error, 60), show_text(step.error)) if step.error else "–"
+
+
+class ApprovalRows(HistoryRows):
+    """What a person was asked, and decided."""
+
+    model = Approval
+    fields = ("page", "kind", "coloured_state", "asked_with", "requested_at", "decided_by", "reason", "used_at")
+    readonly_fields = fields
+    verbose_name_plural = "approvals"
+
+    @column("action")
+    def page(self, approval: Approval) -> SafeString | str:
+        """Return a link to the approval."""
+        return link_to(Approval, approval.pk, approval.action)
+
+    @column("state", label=APPROVAL_COLOURS)
+    def coloured_state(self, approval: Approval) -> str:
+        """Return the state, coloured."""
+        return approval.state
+
+    @column("arguments")
+    def asked_with(self, approval: Approval) -> SafeString | str:
+        """Return the arguments, folded."""
+        return _fold_json(approval.arguments)
 
 
 class ModelCallCards(HistoryCards):
@@ -167,7 +200,7 @@ class TurnAdmin(ReadOnly, BigTable):
     search_help_text = "An id of a turn, message, cause, lane, room or person, or a part of a person's name."
     id_search_fields = ("pk", "message", "cause_id", "lane", "room", "person")
     actions_detail = ("stop_turn",)
-    inlines = (StepRows, ModelCallCards)
+    inlines = (StepRows, ApprovalRows, ModelCallCards)
     fields = (
         ("coloured_state", "coloured_outcome"),
         "whole_error",
