@@ -62,14 +62,16 @@ class NotGranted(Exception):
     """The word is not there, was used already, or was given for other arguments."""
 
 
-HASH = "encode(sha256(convert_to(%(action)s::text || chr(10) || (%(arguments)s::jsonb)::text, 'UTF8')), 'hex')"
+HASH = (
+    "encode(sha256(convert_to(%(action)s::text || chr(10) || (%(arguments)s::jsonb)::text, 'UTF8')), 'hex')"
+)
 """Of the action's name and its arguments as PostgreSQL writes a jsonb: one text for equal values."""
 
 ASK = f"""
 INSERT INTO agents_approval (turn_id, position, step, plugin, action, arguments, argument_hash, kind, state,
                              requested_at, expires_at, decided_by, reason)
-VALUES (%(turn)s, %(position)s, %(step)s, %(plugin)s, %(action)s, %(arguments)s::jsonb, {HASH}, %(kind)s,
-        'pending', clock_timestamp(), clock_timestamp() + make_interval(secs => %(expires)s), '', '')
+VALUES (%(turn)s, %(position)s, %(step)s, %(plugin)s, %(action)s::text, %(arguments)s::jsonb, {HASH}, %(kind)s,
+        'pending', clock_timestamp(), clock_timestamp() + make_interval(secs => %(expires)s::float), '', '')
 ON CONFLICT (turn_id, position) WHERE state = 'pending' DO NOTHING
 """
 
@@ -153,9 +155,7 @@ def ask(turn: ClaimedTurn, question: Question) -> None:
         )
 
 
-def find_decision(
-    turn_id: UUID, position: int, action: str, arguments: Mapping[str, Any]
-) -> Decision | None:
+def find_decision(turn_id: UUID, position: int, action: str, arguments: Mapping[str, Any]) -> Decision | None:
     """Return what was decided about the step and not used yet, or None."""
     with connection.cursor() as cursor:
         cursor.execute(FIND, {"turn": turn_id, "position": position, **_bound_to(action, arguments)})
@@ -207,9 +207,7 @@ def expire_due(limit: int) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _decide(
-    approval_id: int, state: str, *, by: str, why: str, kinds: list[str] | None = None
-) -> None:
+def _decide(approval_id: int, state: str, *, by: str, why: str, kinds: list[str] | None = None) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_LANE, {"id": approval_id})
@@ -239,7 +237,7 @@ def _why_not(approval_id: int, state: str) -> str:
             return f"Approval {approval_id} is about an action that has not run: grant or refuse it."
         return f"Approval {approval_id} was not decided in time, and is refused."
     by = f" by {approval.decided_by}" if approval.decided_by else ""
-    return f"Approval {approval_id} is decided already: {approval.get_state_display()}{by}."
+    return f"Approval {approval_id} is decided already: {approval.get_state_display().lower()}{by}."
 
 
 def _bound_to(action: str, arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -33,7 +33,7 @@ class Gauges:
 
 
 def read_gauges() -> Gauges:
-    """Count the people heard from lately, the lanes that wait for a worker, the dead letters, and what waits for a person."""
+    """Count the people heard from lately, waiting lanes, dead letters, and what waits for a person."""
     since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=ACTIVE_MINUTES)
     with connection.cursor() as cursor:
         cursor.execute(READ, {"since": _first_key_of(since)})

@@ -223,4 +223,6 @@ class ApprovalAdmin(ReadOnly, BigTable):
         self._each(
             request, self.get_queryset(request).filter(pk=object_id), verb, done, form.cleaned_data["reason"]
         )
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:agents_approval_change", args=[object_id])})
+        return HttpResponse(
+            headers={"HX-Redirect": reverse("admin:agents_approval_change", args=[object_id])}
+        )

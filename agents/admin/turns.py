@@ -94,7 +94,16 @@ class ApprovalRows(HistoryRows):
     """What a person was asked, and decided."""
 
     model = Approval
-    fields = ("page", "kind", "coloured_state", "asked_with", "requested_at", "decided_by", "reason", "used_at")
+    fields = (
+        "page",
+        "kind",
+        "coloured_state",
+        "asked_with",
+        "requested_at",
+        "decided_by",
+        "reason",
+        "used_at",
+    )
     readonly_fields = fields
     verbose_name_plural = "approvals"
 

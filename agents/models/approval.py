@@ -52,9 +52,7 @@ class Approval(models.Model):
         ]
         indexes = [
             models.Index(fields=["turn", "position"], name="approval_of_step"),
-            models.Index(
-                fields=["expires_at"], name="approval_pending", condition=models.Q(state="pending")
-            ),
+            models.Index(fields=["expires_at"], name="approval_pending", condition=models.Q(state="pending")),
         ]
 
     def __str__(self) -> str:

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 FINISHED = frozenset({Step.State.DONE, Step.State.FAILED})
 ASKED = frozenset({Step.State.WAITING, Step.State.UNCERTAIN})
 MAYBE_DONE = frozenset({Step.State.STARTED, Step.State.UNCERTAIN})
-BROKEN_EFFECTS = (effects.CannotApply, DataError, IntegrityError)
+BROKEN_EFFECTS = (effects.CannotApply, ValueError, TypeError, DataError, IntegrityError)
 """What no second attempt would mend."""
 
 REFUSED = "A person did not allow this action."
