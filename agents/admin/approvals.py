@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from agents.admin.turns import APPROVAL_COLOURS
 from agents.approvals import CannotDecide, grant, mark_done, refuse
 from agents.models import Approval, Message, Turn
 from plugins.admin_pages import (
@@ -28,6 +27,13 @@ from plugins.admin_pages import (
     show_text,
 )
 
+APPROVAL_COLOURS = {
+    Approval.State.PENDING: "warning",
+    Approval.State.GRANTED: "success",
+    Approval.State.REFUSED: "danger",
+    Approval.State.DONE: "success",
+    Approval.State.EXPIRED: "danger",
+}
 Verb = Callable[..., None]
 NO_REASON = "Give a reason: it is kept with the decision."
 

@@ -45,13 +45,6 @@ STEP_COLOURS = {
     Step.State.UNCERTAIN: "warning",
     Step.State.WAITING: "warning",
 }
-APPROVAL_COLOURS = {
-    Approval.State.PENDING: "warning",
-    Approval.State.GRANTED: "success",
-    Approval.State.REFUSED: "danger",
-    Approval.State.DONE: "success",
-    Approval.State.EXPIRED: "danger",
-}
 _SHOWN_STEPS = 50
 
 
@@ -88,39 +81,6 @@ class StepRows(HistoryRows):
     def shown_error(self, step: Step) -> SafeString | str:
         """Return how it failed, folded."""
         return fold(shorten(step.error, 60), show_text(step.error)) if step.error else "–"
-
-
-class ApprovalRows(HistoryRows):
-    """What a person was asked, and decided."""
-
-    model = Approval
-    fields = (
-        "page",
-        "kind",
-        "coloured_state",
-        "asked_with",
-        "requested_at",
-        "decided_by",
-        "reason",
-        "used_at",
-    )
-    readonly_fields = fields
-    verbose_name_plural = "approvals"
-
-    @column("action")
-    def page(self, approval: Approval) -> SafeString | str:
-        """Return a link to the approval."""
-        return link_to(Approval, approval.pk, approval.action)
-
-    @column("state", label=APPROVAL_COLOURS)
-    def coloured_state(self, approval: Approval) -> str:
-        """Return the state, coloured."""
-        return approval.state
-
-    @column("arguments")
-    def asked_with(self, approval: Approval) -> SafeString | str:
-        """Return the arguments, folded."""
-        return _fold_json(approval.arguments)
 
 
 class ModelCallCards(HistoryCards):
@@ -209,7 +169,7 @@ class TurnAdmin(ReadOnly, BigTable):
     search_help_text = "An id of a turn, message, cause, lane, room or person, or a part of a person's name."
     id_search_fields = ("pk", "message", "cause_id", "lane", "room", "person")
     actions_detail = ("stop_turn",)
-    inlines = (StepRows, ApprovalRows, ModelCallCards)
+    inlines = (StepRows, ModelCallCards)
     fields = (
         ("coloured_state", "coloured_outcome"),
         "whole_error",
@@ -218,6 +178,7 @@ class TurnAdmin(ReadOnly, BigTable):
         ("message_link", "version"),
         "said",
         "answered",
+        "asked",
         ("received_at", "ended_at"),
         ("started_at", "took"),
         ("spent", "evaluation"),
@@ -233,6 +194,7 @@ class TurnAdmin(ReadOnly, BigTable):
         "message_link",
         "said",
         "answered",
+        "asked",
         "took",
         "spent",
         "version",
@@ -299,6 +261,15 @@ class TurnAdmin(ReadOnly, BigTable):
             for reply in turn.replies.order_by("position").only("pk", "position", "text")[:_SHOWN_STEPS]
         ]
         return format_html_join("", "{}{}", replies) or "–"
+
+    @column("approvals")
+    def asked(self, turn: Turn) -> SafeString | str:
+        """Return what a person was asked and decided, each linked to its page."""
+        asked = [
+            (link_to(Approval, row.pk, row.action), row.get_state_display(), row.decided_by, row.reason)
+            for row in turn.approvals.order_by("pk")[:_SHOWN_STEPS]
+        ]
+        return format_html_join("", "<p>{} {} {} {}</p>", asked) or "–"
 
     @column("model")
     def spent(self, turn: Turn) -> str:
