@@ -83,7 +83,7 @@ class Page(_ModelAdmin):
 class BigTable(Page):
     """Lists newest first, by time-ordered keys, and never counts all rows."""
 
-    ordering = ("-id",)
+    ordering: tuple[Any, ...] = ("-id",)
     paginator = InfinitePaginator
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,7 +11,6 @@ from django.db.models import Case, IntegerField, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from agents.approvals import CannotDecide, grant, mark_done, refuse
@@ -27,6 +26,13 @@ from plugins.admin_pages import (
     show_text,
 )
 
+if TYPE_CHECKING:
+    from django.contrib.admin.helpers import ActionForm as _ActionForm
+    from django.forms import Form as _DialogForm
+else:
+    from unfold.forms import ActionForm as _ActionForm
+    from unfold.forms import BaseDialogForm as _DialogForm
+
 APPROVAL_COLOURS = {
     Approval.State.PENDING: "warning",
     Approval.State.GRANTED: "success",
@@ -38,13 +44,13 @@ Verb = Callable[..., None]
 NO_REASON = "Give a reason: it is kept with the decision."
 
 
-class ReasonForm(BaseDialogForm):
+class ReasonForm(_DialogForm):
     """Asks why."""
 
     reason = forms.CharField(max_length=1000, widget=UnfoldAdminTextareaWidget({"rows": 2}))
 
 
-class ReasonedActionForm(ActionForm):
+class ReasonedActionForm(_ActionForm):
     """The list's actions, with the reason that goes with each."""
 
     reason = forms.CharField(

@@ -258,7 +258,9 @@ class TurnAdmin(ReadOnly, BigTable):
         """Return the replies, each linked to its message."""
         replies = [
             (link_to(Message, reply.pk, f"reply {reply.position or 0}"), show_text(reply.text))
-            for reply in turn.replies.order_by("position").only("pk", "position", "text")[:_SHOWN_STEPS]
+            for reply in turn.replies.order_by("position").only("pk", "position", "text", "turn")[
+                :_SHOWN_STEPS
+            ]
         ]
         return format_html_join("", "{}{}", replies) or "–"
 
