@@ -28,14 +28,20 @@ class Cut(OperationalError):
 def broken_end(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the transaction that ends a turn fail, as often as there are entries, after all of it was written."""
     breaks: list[str] = []
-    remember = reply.remember
+    coming: list[str] = []
+    remember, save = reply.remember, Trace.save
 
-    def break_or_remember(drafts: Any) -> None:
+    def remember_and_arm(drafts: Any) -> None:
         remember(drafts)
-        if breaks:
-            raise Cut(breaks.pop())
+        coming.extend([breaks.pop()] if breaks else [])
 
-    monkeypatch.setattr(reply, "remember", break_or_remember)
+    def save_and_break(self: Trace, **named: Any) -> None:
+        save(self, **named)
+        if coming:
+            raise Cut(coming.pop())
+
+    monkeypatch.setattr(reply, "remember", remember_and_arm)
+    monkeypatch.setattr(Trace, "save", save_and_break)
     return breaks
 
 
