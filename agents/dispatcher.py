@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 
-from agents import evaluation, lanes, metrics, outbox
+from agents import approvals, evaluation, lanes, metrics, outbox
 from agents.databases import own_connection
 from agents.wakeups import wake
 from memory.writes import find_unembedded_count
@@ -39,7 +39,10 @@ def dispatch_once() -> int:
     """Hand out everything that is due and nobody works; return how many wake-ups that took."""
     found: list[tuple[str, dict[str, Any]]] = [
         ("agents.drain_lane", {"lane_id": str(lane_id)})
-        for lane_id in lanes.find_due(limit=BATCH, patience_seconds=settings.DISPATCH_PERIOD_SECONDS)
+        for lane_id in (
+            *lanes.find_due(limit=BATCH, patience_seconds=settings.DISPATCH_PERIOD_SECONDS),
+            *approvals.expire_due(BATCH),
+        )
     ]
     found += [
         ("transports.deliver_message", {"connection_id": str(connection_id), "room_id": str(room_id)})

@@ -38,7 +38,7 @@ WITH held AS (
     FROM head
     WHERE turn.id = head.id
       AND (turn.evaluation_lease_until IS NULL OR turn.evaluation_lease_until < clock_timestamp())
-    RETURNING turn.*
+    RETURNING turn.*, true AS was_started
 )
 """
     + SELECT_TAKEN

@@ -16,7 +16,8 @@ SELECT
     (SELECT count(*) FROM agents_lane
      WHERE id IN (SELECT lane_id FROM agents_turn WHERE state IN ('waiting', 'running'))
        AND (lease_until IS NULL OR lease_until < clock_timestamp())),
-    (SELECT count(*) FROM agents_turn WHERE state = 'dead')
+    (SELECT count(*) FROM agents_turn WHERE state = 'dead'),
+    (SELECT count(*) FROM agents_approval WHERE state = 'pending')
 """
 """Each part goes by an index: the messages' keys are ordered by time, turns have partial ones."""
 
@@ -28,15 +29,16 @@ class Gauges:
     active_users: int
     lanes_waiting: int
     dead_letters: int
+    approvals_pending: int
 
 
 def read_gauges() -> Gauges:
-    """Count the people heard from lately, the lanes that wait for a worker, and the dead letters."""
+    """Count the people heard from lately, waiting lanes, dead letters, and what waits for a person."""
     since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=ACTIVE_MINUTES)
     with connection.cursor() as cursor:
         cursor.execute(READ, {"since": _first_key_of(since)})
-        active, waiting, dead = cursor.fetchone()
-    return Gauges(active_users=active, lanes_waiting=waiting, dead_letters=dead)
+        active, waiting, dead, pending = cursor.fetchone()
+    return Gauges(active_users=active, lanes_waiting=waiting, dead_letters=dead, approvals_pending=pending)
 
 
 def _first_key_of(moment: dt.datetime) -> UUID:

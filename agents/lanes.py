@@ -53,8 +53,9 @@ class Kept:
 class ClaimedTurn:
     """A turn that was taken from its lane, with all that its work needs to know of it.
 
-    `error_count` and `crash_count` are those of earlier attempts. `now` is the database's time when it was
-    taken. The two `has_` say whether a second look is worth a statement.
+    `error_count` and `crash_count` are those of earlier attempts, and `was_started` tells whether there was
+    one at all. `now` is the database's time when it was taken. The two `has_` say whether a second look is
+    worth a statement.
     """
 
     id: UUID
@@ -84,6 +85,7 @@ class ClaimedTurn:
     bucket_count: int
     error_count: int
     crash_count: int
+    was_started: bool
     received_at: dt.datetime
     evaluation_token: int
     evaluation_attempts: int
@@ -95,7 +97,7 @@ class ClaimedTurn:
     @property
     def is_second_attempt(self) -> bool:
         """Tell whether an earlier attempt may have left finished steps."""
-        return self.error_count + self.crash_count > 0
+        return self.was_started
 
 
 def owner() -> str:
@@ -105,7 +107,8 @@ def owner() -> str:
 
 _TAKE_HEAD = """
 head AS (
-    SELECT turn.id FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
+    SELECT turn.id, turn.started_at IS NOT NULL AS was_started
+    FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
     WHERE turn.state IN ('waiting', 'running')
     ORDER BY turn.sequence LIMIT 1
 ), taken AS (
@@ -116,13 +119,13 @@ head AS (
         started_at = coalesce(turn.started_at, clock_timestamp())
     FROM held, head
     WHERE turn.id = head.id AND turn.state IN ('waiting', 'running')
-    RETURNING turn.*
+    RETURNING turn.*, head.was_started
 )
 """
 
 SELECT_TAKEN = """
 SELECT held.id AS lane_id, held.lease_token, held.bucket_count,
-       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.received_at,
+       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.was_started, taken.received_at,
        taken.evaluation_token, taken.evaluation_attempts, taken.outcome, clock_timestamp() AS now,
        agent.id AS agent_id, agent.revision AS agent_revision, persona.version AS character_version,
        room.id AS room_id, room.type AS room_type, room.platform AS room_platform,

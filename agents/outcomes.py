@@ -31,7 +31,7 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTurn:
-    """A turn that is over, with its replies, which are all final."""
+    """A turn that is over, with its replies, which are all final; or that is parked, and may go on one day."""
 
     id: UUID
     state: str
@@ -42,11 +42,13 @@ class EndedTurn:
 
     @property
     def result(self) -> str:
-        """Say what came of it: answered, silent, undelivered, apologised or stopped."""
+        """Say what came of it: answered, silent, undelivered, apologised, stopped or parked."""
         if self.state == Turn.State.DEAD:
             return "apologised"
         if self.state == Turn.State.STOPPED:
             return "stopped"
+        if self.state == Turn.State.PARKED:
+            return "parked"
         if not self.replies:
             return "silent"
         is_sent = all(reply.state == Delivery.State.SENT for reply in self.replies)
@@ -65,7 +67,8 @@ WHERE turn.id = ANY(%(turns)s) AND turn.state NOT IN ('waiting', 'running')
                   WHERE part.turn_id = turn.id AND sending.state IN ('pending', 'sending'))
 ORDER BY turn.id, message.position
 """
-"""The turns that are over and whose deliveries are, with a row a reply."""
+"""The turns that are over and whose deliveries are, with a row a reply. A parked one is told of: nobody knows
+when its person decides."""
 
 
 def ended_turns(turn_ids: list[UUID]) -> list[EndedTurn]:

@@ -102,4 +102,5 @@ def _fitted(text: str, budget: int) -> str:
 def _described(action: Action) -> str:
     parameters = action.parameters.get("properties") if action.parameters else None
     known = f" Arguments: {', '.join(parameters)}." if parameters else ""
-    return f"- {action.name}: {action.description}{known}"
+    asks = " It is done only after a person in charge has approved it." if action.dangerous else ""
+    return f"- {action.name}: {action.description}{known}{asks}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from agents import metrics
 from agents.cleaning import clean_json
@@ -74,6 +74,11 @@ class Trace:
             self._unsaved[record.position] = record
             metrics.STEP.labels(step=name.split(":")[0]).observe(record.milliseconds / 1000)
 
+    @property
+    def has_answer(self) -> bool:
+        """Tell whether an earlier attempt recorded the model's answer."""
+        return self.find_finished("generate") is not None
+
     def find_finished(self, name: str) -> StepRecord | None:
         """Return the step of this name that an earlier attempt finished, or None."""
         record = self.finished.get(name)
@@ -116,6 +121,25 @@ class Trace:
             _insert_steps(self._turn_id, steps)
         if calls:
             _insert_model_calls(self._turn_id, calls)
+
+    @contextmanager
+    def saving(self, *, also: StepRecord | None = None) -> Iterator[None]:
+        """Run the block in a transaction that ends by saving what is new; where it fails, that stays new.
+
+        So an answer that was heard outlives a turn's end that failed: whatever is saved next writes it.
+        """
+        steps, calls = dict(self._unsaved), list(self._unsaved_calls)
+        try:
+            with transaction.atomic():
+                yield
+                self.save(also=also)
+        except BaseException:
+            self._unsaved, self._unsaved_calls = steps, calls
+            raise
+
+    def forget(self, name: str) -> None:
+        """Leave the step as the database has it: what was recorded of it since is not known to be true."""
+        self._unsaved.pop(self._place_of(name), None)
 
     def _place_of(self, name: str) -> int:
         return self._positions.setdefault(name, max(self._positions.values(), default=-1) + 1)

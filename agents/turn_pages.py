@@ -50,6 +50,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         (f"{hit['score']:.3f}", _scores(hit["scores"]), _folded(hit["text"] or "(forgotten since)", full))
         for hit in report["memories"]
     ]
+    _print_approvals(report, console, full)
     _print_table(console, "Recalled memories", (">score", "because of", "text"), memories)
     deliveries = [
         (
@@ -84,6 +85,23 @@ def _print_head(report: dict[str, Any], console: Console, full: bool) -> None:
     for name, value in rows.items():
         if value:
             console.print(Text.assemble((f"{name}: ", "bold"), value), soft_wrap=True)
+
+
+def _print_approvals(report: dict[str, Any], console: Console, full: bool) -> None:
+    approvals = [
+        (
+            str(row["id"]),
+            row["action"],
+            _folded(row["arguments"], full),
+            row["kind"],
+            row["state"],
+            row["decided_by"],
+            row["reason"],
+        )
+        for row in report["approvals"]
+    ]
+    columns: Row = ("id", "action", "arguments", "kind", "state", "decided by", "reason")
+    _print_table(console, "Approvals", columns, approvals)
 
 
 def _print_prompts(report: dict[str, Any], console: Console, full: bool) -> None:

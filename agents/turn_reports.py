@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from agents.models import Delivery, Message, ModelCall, Step, Turn
+from agents.models import Approval, Delivery, Message, ModelCall, Step, Turn
 from memory.memories import texts_of
 
 UUID_DIGITS = 32
@@ -77,6 +77,7 @@ def report_turn(turn: Turn) -> dict[str, Any]:
         "steps": [_step(step) for step in steps],
         "model_calls": [_call(call) for call in turn.model_calls.order_by("position")],
         "memories": _memories(steps),
+        "approvals": [approval_report(approval) for approval in turn.approvals.order_by("pk")],
         "deliveries": [
             _delivery(delivery)
             for delivery in Delivery.objects.filter(message__turn=turn)
@@ -123,6 +124,25 @@ def _call(call: ModelCall) -> dict[str, Any]:
         "error": call.error,
         "prompt": call.prompt,
         "answer": call.answer,
+    }
+
+
+def approval_report(approval: Approval) -> dict[str, Any]:
+    """Return what is known of an approval. The command `approve` lists it so too."""
+    return {
+        "id": approval.pk,
+        "turn": str(approval.turn_id),
+        "step": approval.step,
+        "action": approval.action,
+        "arguments": approval.arguments,
+        "kind": approval.kind,
+        "state": approval.state,
+        "requested_at": _time(approval.requested_at),
+        "expires_at": _time(approval.expires_at),
+        "decided_at": _time(approval.decided_at),
+        "decided_by": approval.decided_by,
+        "reason": approval.reason,
+        "used_at": _time(approval.used_at),
     }
 
 

@@ -31,6 +31,13 @@ WHERE id = %(turn)s AND state = 'running'
 """
 """Puts a turn back to the head of its lane, if the lane is still held by the token."""
 
+PARK = """
+UPDATE agents_turn SET state = 'parked'
+WHERE id = %(turn)s AND state = 'running'
+  AND lane_id = (SELECT id FROM agents_lane WHERE id = %(lane)s AND lease_token = %(token)s FOR UPDATE)
+"""
+"""Takes a turn out of its lane's way, if the lane is still held by the token."""
+
 
 def end(
     turn: ClaimedTurn,
@@ -62,6 +69,14 @@ def put_back(turn: ClaimedTurn, *, error: str, is_counted: bool = True) -> None:
     Raises: Fenced.
     """
     _execute_held(PUT_BACK, turn, error=error, errors=1 if is_counted else 0)
+
+
+def park(turn: ClaimedTurn) -> None:
+    """Take the turn out of its lane's way until a person has decided, and keep the lane's row locked.
+
+    Raises: Fenced.
+    """
+    _execute_held(PARK, turn)
 
 
 def request_stop(turn_id: UUID) -> bool:

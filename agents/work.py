@@ -12,7 +12,8 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from agents import keeper, lanes, metrics, outages, outbox, turns
+from agents import approvals, keeper, lanes, metrics, outages, outbox, turns
+from agents.approvals import Question
 from agents.databases import is_away, release_connection
 from agents.facts import agent_facts
 from agents.keeper import Watch
@@ -20,7 +21,7 @@ from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.llm.base import ModelError
 from agents.models import Turn
 from agents.outbox import Reply
-from agents.pipeline import Stopped, take_turn
+from agents.pipeline import Parked, Stopped, take_turn
 from agents.scene import destination_of, message_draft
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace, open_trace
@@ -106,6 +107,8 @@ def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) 
         if watch.is_lost:
             raise Fenced(str(stop)) from stop
         return _stop(turn, trace, stream)
+    except Parked as parked:
+        return _park(turn, trace, stream, parked.question)
     except Fenced:
         raise
     except ModelError as error:
@@ -178,4 +181,19 @@ def _stop(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="stopped").inc()
     stream.put(StreamEvent.DONE, {"state": "stopped"})
+    return is_released
+
+
+def _park(turn: ClaimedTurn, trace: Trace, stream: TurnStream, question: Question) -> bool:
+    """Put the turn aside until a person has decided; its lane goes on."""
+    with transaction.atomic():
+        approvals.ask(turn, question)
+        trace.save()
+        is_released = lanes.release_if_empty(turn.lease)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="parked").inc()
+    words = "This waits for the approval of a person in charge."
+    action = {"name": question.action, "success": False, "is_waiting": True, "text": words}
+    stream.put(StreamEvent.ACTION, action)
+    stream.put(StreamEvent.DONE, {"state": "parked"})
+    log.info("turn_parked", action=question.action, kind=question.kind)
     return is_released

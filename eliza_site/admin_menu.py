@@ -33,6 +33,7 @@ GROUPS = (
         (
             ("Turns", "sync", "agents.turn", ""),
             ("Dead letters", "report", "agents.turn", "?state__exact=dead"),
+            ("Approvals", "approval", "agents.approval", ""),
             ("Deliveries", "outbox", "agents.delivery", ""),
             ("Uncertain deliveries", "help", "agents.delivery", "?state__exact=uncertain"),
         ),

@@ -101,6 +101,9 @@ class DatabaseGauges(Collector):
                 "eliza_lanes_waiting", "Lanes with work that no worker holds.", gauges.lanes_waiting
             ),
             GaugeMetricFamily("eliza_dead_letters", "Turns that were given up.", gauges.dead_letters),
+            GaugeMetricFamily(
+                "eliza_approvals_pending", "Actions that wait for a person.", gauges.approvals_pending
+            ),
         ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -83,7 +83,7 @@ class Page(_ModelAdmin):
 class BigTable(Page):
     """Lists newest first, by time-ordered keys, and never counts all rows."""
 
-    ordering = ("-id",)
+    ordering: ClassVar[tuple[Any, ...]] = ("-id",)
     paginator = InfinitePaginator
 
 

@@ -282,8 +282,9 @@ class Action:
     """Something that the agent can do.
 
     `validate` decides whether it is offered, and is asked again just before `execute` runs. `parameters` is
-    the JSON schema of the arguments. An action that works outward and may safely be repeated says
-    `idempotent`; one that needs a person's word says `dangerous`.
+    the JSON schema of the arguments. An action that changes anything but through its effects says
+    `works_outward`: cut short, it runs again only where it is `idempotent`, and a person is asked elsewhere.
+    One that is `dangerous` never runs before a person was asked.
     Unit: `time_limit_seconds` in seconds.
     """
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from agents.models import Message, ModelCall, Step, Turn
+from agents.models import Approval, Message, ModelCall, Step, Turn
 from agents.turns import request_stop
 from plugins.admin_pages import (
     BigTable,
@@ -35,6 +35,7 @@ STATE_COLOURS = {
     Turn.State.DONE: "success",
     Turn.State.DEAD: "danger",
     Turn.State.STOPPED: "warning",
+    Turn.State.PARKED: "warning",
 }
 OUTCOME_COLOURS = {Turn.Outcome.REPLIED: "success", Turn.Outcome.APOLOGISED: "warning"}
 STEP_COLOURS = {
@@ -42,6 +43,7 @@ STEP_COLOURS = {
     Step.State.FAILED: "danger",
     Step.State.STARTED: "info",
     Step.State.UNCERTAIN: "warning",
+    Step.State.WAITING: "warning",
 }
 _SHOWN_STEPS = 50
 
@@ -176,6 +178,7 @@ class TurnAdmin(ReadOnly, BigTable):
         ("message_link", "version"),
         "said",
         "answered",
+        "asked",
         ("received_at", "ended_at"),
         ("started_at", "took"),
         ("spent", "evaluation"),
@@ -191,6 +194,7 @@ class TurnAdmin(ReadOnly, BigTable):
         "message_link",
         "said",
         "answered",
+        "asked",
         "took",
         "spent",
         "version",
@@ -254,9 +258,20 @@ class TurnAdmin(ReadOnly, BigTable):
         """Return the replies, each linked to its message."""
         replies = [
             (link_to(Message, reply.pk, f"reply {reply.position or 0}"), show_text(reply.text))
-            for reply in turn.replies.order_by("position").only("pk", "position", "text")[:_SHOWN_STEPS]
+            for reply in turn.replies.order_by("position").only("pk", "position", "text", "turn")[
+                :_SHOWN_STEPS
+            ]
         ]
         return format_html_join("", "{}{}", replies) or "–"
+
+    @column("approvals")
+    def asked(self, turn: Turn) -> SafeString | str:
+        """Return what a person was asked and decided, each linked to its page."""
+        asked = [
+            (link_to(Approval, row.pk, row.action), row.get_state_display(), row.decided_by, row.reason)
+            for row in turn.approvals.order_by("pk")[:_SHOWN_STEPS]
+        ]
+        return format_html_join("", "<p>{} {} {} {}</p>", asked) or "–"
 
     @column("model")
     def spent(self, turn: Turn) -> str:

@@ -9,6 +9,7 @@ class Turn(models.Model):
 
     `cause_kind` and `cause_id` name the cause and are unique, so that a cause is worked once. Errors and
     crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when one never ended.
+    A parked turn waits for a person's word on one of its actions: it is out of its lane's way until then.
     Foreign keys that a constraint begins with have no second index of their own. Those to the agent and its
     connection are not checked by the database, here and on messages, memories and deliveries: every check
     locks the one row that all turns share.
@@ -20,6 +21,7 @@ class Turn(models.Model):
         DONE = "done"
         DEAD = "dead"
         STOPPED = "stopped"
+        PARKED = "parked", "waits for a person"
 
     class Cause(models.TextChoices):
         MESSAGE = "message"
@@ -104,6 +106,7 @@ class Step(models.Model):
         FAILED = "failed"
         STARTED = "started"
         UNCERTAIN = "uncertain"
+        WAITING = "waiting"
 
     id = models.BigAutoField(primary_key=True)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)

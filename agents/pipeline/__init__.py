@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agents.approvals import Parked
 from agents.keeper import Watch
 from agents.lanes import ClaimedTurn
 from agents.outbox import Reply
@@ -16,13 +17,13 @@ from agents.pipeline.generate import Stopped
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace
 
-__all__ = ["Stopped", "take_turn"]
+__all__ = ["Parked", "Stopped", "take_turn"]
 
 
 def take_turn(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:
     """Work the turn to its end and tell whether its lane has nothing more.
 
-    Raises: ModelError, Stopped, Fenced; the turn is then still open.
+    Raises: ModelError, Parked, Stopped, Fenced; the turn is then still open.
     """
     scene = store.open_scene(turn, trace)
     known = recall.recall_memories(scene, trace)

@@ -30,11 +30,10 @@ def answer_message(
 
     Raises: ModelError where no answer came; Stopped where the turn was ended meanwhile.
     """
+    earlier = trace.find_finished("generate")
+    if earlier is not None:
+        return _answer_from(earlier.output)
     with trace.step("generate") as step:
-        earlier = trace.find_finished("generate")
-        if earlier is not None:
-            step.output = earlier.output
-            return _answer_from(earlier.output)
         actions = [registered.component for registered in offered_actions(scene)]
         visible = VisibleText()
         try:

@@ -26,7 +26,9 @@ class Gathered:
 
 
 def gather(scene: Scene, trace: Trace) -> Gathered:
-    """Ask every provider that is not dynamic."""
+    """Ask every provider that is not dynamic; where the answer is recorded already, none is needed."""
+    if trace.has_answer:
+        return Gathered()
     texts: list[tuple[str, str]] = []
     values: dict[str, str] = {}
     failures: dict[str, str] = {}

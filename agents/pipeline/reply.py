@@ -33,7 +33,7 @@ def end_turn(
     turn = scene.turn
     with trace.step("reply", replies=len(replies)) as step:
         step.output = {"characters": [len(reply.text) for reply in replies]}
-    with transaction.atomic():
+    with trace.saving():
         turns.end(
             turn,
             state=Turn.State.DONE,
@@ -42,7 +42,6 @@ def end_turn(
             character_version_id=scene.agent.character_version_id,
         )
         message_ids = outbox.put(destination_of(turn), replies)
-        trace.save()
         remember(_drafts(scene, replies, message_ids, embedding, embedding_model))
         if scene.agent.components.evaluators:
             wake_after_commit("agents.evaluate_turn", lane_id=str(turn.lease.lane_id))

@@ -23,11 +23,10 @@ def should_respond(scene: Scene, trace: Trace) -> bool:
 
     Raises: ModelError where a model had to judge and could not be asked.
     """
+    earlier = trace.find_finished("respond")
+    if earlier is not None:
+        return bool(earlier.output.get("respond"))
     with trace.step("respond") as step:
-        earlier = trace.find_finished("respond")
-        if earlier is not None:
-            step.output = earlier.output
-            return bool(earlier.output.get("respond"))
         answer, reason = _by_rule(scene)
         if answer is None:
             answer, reason = _by_model(scene, trace)

@@ -33,6 +33,7 @@ def test_a_turn_is_over_when_its_deliveries_are(incoming: Any, model: Any, conne
         ("done", "uncertain", "undelivered"),
         ("dead", "sent", "apologised"),
         ("stopped", "", "stopped"),
+        ("parked", "", "parked"),
         ("done", "", "silent"),
     ],
 )

@@ -11,6 +11,7 @@ from django.utils import timezone
 from agents.models import (
     Account,
     Agent,
+    Approval,
     Character,
     CharacterVersion,
     Delivery,
@@ -203,6 +204,24 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 input={"limit": 6},
                 output={"found": ["Engines", "Bernoulli numbers"]},
                 milliseconds=3.2 * n,
+            )
+            for n in numbers
+        ),
+    )
+    rows.approvals = create(
+        Approval,
+        (
+            Approval(
+                turn=rows.turns[0],
+                position=n,
+                step=f"act:{n}:PAY",
+                plugin="purse",
+                action="PAY",
+                arguments={"amount": n},
+                argument_hash="0" * 64,
+                kind=Approval.Kind.DANGEROUS,
+                requested_at=now,
+                expires_at=now + timedelta(minutes=10),
             )
             for n in numbers
         ),

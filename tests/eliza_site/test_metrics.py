@@ -27,6 +27,7 @@ NAMES = """
 eliza_message_processing_seconds eliza_ai_response_seconds eliza_memory_operation_seconds eliza_step_seconds
 eliza_queue_wait_seconds eliza_messages_processed_total eliza_plugin_executions_total eliza_errors_total
 eliza_ai_failures_total eliza_active_users eliza_lanes_waiting eliza_dead_letters
+eliza_approvals_pending
 """
 
 
@@ -81,7 +82,9 @@ def test_gauges_come_from_the_database(incoming: Any, django_assert_num_queries:
     )
     Turn.objects.filter(person__name="Bob").update(state=Turn.State.DEAD)
     with django_assert_num_queries(1):
-        assert gauges.read_gauges() == gauges.Gauges(active_users=3, lanes_waiting=1, dead_letters=1)
+        assert gauges.read_gauges() == gauges.Gauges(
+            active_users=3, lanes_waiting=1, dead_letters=1, approvals_pending=0
+        )
     with django_assert_num_queries(1):
         assert b"eliza_active_users 3.0" in metrics.scrape()
         assert b"eliza_active_users 3.0" in metrics.scrape()
@@ -159,7 +162,9 @@ def test_a_worker_serves_its_own_port_and_goes_on_where_it_is_taken(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        metrics, "read_gauges", lambda: gauges.Gauges(active_users=1, lanes_waiting=2, dead_letters=3)
+        metrics,
+        "read_gauges",
+        lambda: gauges.Gauges(active_users=1, lanes_waiting=2, dead_letters=3, approvals_pending=0),
     )
     server = metrics.serve("127.0.0.1", 0)
     assert server is not None

@@ -221,17 +221,21 @@ async def _from_database(subscription: Subscription, progress: _Progress) -> Chu
     """Yield what PostgreSQL knows and the reader has not seen; at a message's end its `done`."""
     try:
         if subscription.message_id is None:
-            said, is_done = await _off_loop(_said_lately, subscription.room_id), False
+            said, state = await _off_loop(_said_lately, subscription.room_id), ""
         else:
-            said, is_done = await _off_loop(_outcome, subscription.message_id, subscription.turn_id)
+            said, state = await _off_loop(_outcome, subscription.message_id, subscription.turn_id)
     except DatabaseError as error:
         log.warning("events_not_read", room=str(subscription.room_id), error=str(error))
         return
     for event, data in said:
         if _is_new(data["id"], progress):
             yield server_sent_event(event, data), False
-    if is_done:
-        done = {"turn": str(subscription.turn_id or ""), "in_reply_to": str(subscription.message_id)}
+    if state:
+        done = {
+            "turn": str(subscription.turn_id or ""),
+            "in_reply_to": str(subscription.message_id),
+            "state": state,
+        }
         yield server_sent_event(StreamEvent.DONE, done, id_=progress.after), True
 
 
@@ -250,12 +254,13 @@ async def _off_loop(question: Callable[..., Result], *arguments: Any) -> Result:
 Said = list[tuple[str, dict[str, Any]]]
 
 
-def _outcome(message_id: UUID, turn_id: UUID | None) -> tuple[Said, bool]:
+def _outcome(message_id: UUID, turn_id: UUID | None) -> tuple[Said, str]:
+    """Return what was said and the state in which the turn ended or was parked; no state while it is open."""
     turn = Turn.objects.filter(pk=turn_id).only("state").first() if turn_id else None
     if turn is None:
-        return [], True
+        return [], "gone"
     if turn.state in Turn.OPEN_STATES:
-        return [], False
+        return [], ""
     replies = [
         payloads.reply_event(
             message_id=reply.pk,
@@ -266,7 +271,7 @@ def _outcome(message_id: UUID, turn_id: UUID | None) -> tuple[Said, bool]:
         )
         for reply in conversations.replies_of(turn.pk)
     ]
-    return [(StreamEvent.REPLY, reply) for reply in replies], True
+    return [(StreamEvent.REPLY, reply) for reply in replies], turn.state
 
 
 def _said_lately(room_id: UUID) -> Said:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from agents import facts, work
+from agents import facts
 from agents.inbox import receive
 from agents.llm.router import answering_with
-from agents.llm.scripted import ScriptedModel
-from agents.models import Lane, Message, Step, Turn
+from agents.models import Approval, Step, Turn
+from agents.pipeline import act, reply
 from memory.models import Goal, Memory
 from plugins.api import (
     Action,
@@ -29,20 +30,15 @@ from plugins.api import (
 )
 from plugins.models import PluginState
 from plugins.registry import Components, Registered, components_for
+from tests.doubles.acting import Died, acting_with, answer, drain, let_actions_kill, said
 
 ran: list[str] = []
 
 
-class Died(BaseException):
-    """Stands for the death of the worker: nothing catches it."""
-
-
 @pytest.fixture
 def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an action's death be the worker's, instead of that of the action's thread alone."""
-    monkeypatch.setattr(
-        "agents.pipeline.act.call_within", lambda _seconds, function, *given: function(*given)
-    )
+    """Let an action's death be the worker's."""
+    let_actions_kill(monkeypatch)
 
 
 def note(context: Context) -> ActionResult:
@@ -80,6 +76,11 @@ def forbidden(_context: Context) -> ActionResult:
     return ActionResult()
 
 
+def misapply(_context: Context) -> ActionResult:
+    ran.append("MISAPPLY")
+    return ActionResult(effects=(SetGoal(name=""),))
+
+
 PLUGIN = Plugin(
     name="acting",
     description="For tests.",
@@ -90,7 +91,14 @@ PLUGIN = Plugin(
         Action(name="DIE", description="Die.", execute=die, works_outward=True),
         Action(name="DIE_SAFELY", description="Die.", execute=die, works_outward=True, idempotent=True),
         Action(name="FORBIDDEN", description="No.", execute=forbidden, validate=lambda context: False),
-        Action(name="DANGEROUS", description="No.", execute=forbidden, dangerous=True),
+        Action(
+            name="DANGEROUS",
+            description="No.",
+            execute=forbidden,
+            dangerous=True,
+            validate=lambda context: False,
+        ),
+        Action(name="MISAPPLY", description="Want too much.", execute=misapply),
     ),
     providers=(
         Provider(name="WEATHER", get=lambda context: "It rains."),
@@ -100,39 +108,11 @@ PLUGIN = Plugin(
 
 
 @pytest.fixture
-def acting(monkeypatch: Any) -> Iterator[None]:
+def acting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The built-ins and the plugin of this test."""
     ran.clear()
-    built_in = components_for(())
-
-    def components(_names: tuple[str, ...]) -> Components:
-        def mine(kind: str) -> tuple[Any, ...]:
-            return tuple(Registered(plugin="acting", component=part) for part in getattr(PLUGIN, kind))
-
-        return Components(
-            actions=built_in.actions + mine("actions"), providers=built_in.providers + mine("providers")
-        )
-
-    monkeypatch.setattr(facts, "components_for", components)
-    monkeypatch.setattr("agents.pipeline.act.check_effects", lambda plugin, effects: None)
-    facts.agent_facts.cache_clear()
-    yield
-    facts.agent_facts.cache_clear()
-
-
-def answer(actions: str, text: str = "Well.", arguments: str = "{}") -> ScriptedModel:
-    return ScriptedModel(
-        f"<response><actions>{actions}</actions><arguments>{arguments}</arguments><text>{text}</text></response>"
-    )
-
-
-def drain(receipt: Any) -> None:
-    Lane.objects.update(lease_until=None, next_run_at="2020-01-01T00:00:00Z")
-    work.drain_lane(receipt.lane_id)
-
-
-def said() -> list[str]:
-    return list(Message.objects.filter(direction="out").order_by("position").values_list("text", flat=True))
+    with acting_with(monkeypatch, PLUGIN):
+        yield
 
 
 def test_actions_are_taken_in_their_order_with_their_effects(incoming: Any, acting: None) -> None:
@@ -189,19 +169,91 @@ def test_a_finished_action_is_not_done_twice_and_the_answer_not_asked_for_again(
     assert (turn.state, turn.crash_count) == ("done", 1)
 
 
-def test_an_outward_action_that_may_have_been_done_is_not_done_again(
+def test_an_outward_action_that_may_have_been_done_waits_for_a_person(
     incoming: Any, acting: None, mortal: None
 ) -> None:
     receipt = receive(incoming())
-    with answering_with(answer("DIE, REPLY")):
+    with answering_with(answer("DIE, REPLY")) as model:
         with pytest.raises(Died):
             drain(receipt)
         drain(receipt)
+        assert len(model.requests) == 1  # type: ignore[attr-defined]
     assert ran == ["DIE"]
-    assert said() == ["Well."]
+    assert said() == []
     step = Step.objects.get(name="act:0:DIE")
     assert step.state == "uncertain"
     assert "A person must decide" in step.error
+    approval = Approval.objects.get()
+    assert (approval.turn_id, approval.position, approval.action, approval.kind, approval.state) == (
+        receipt.turn_id,
+        step.position,
+        "DIE",
+        "uncertain",
+        "pending",
+    )
+    assert approval.expires_at is None, "nobody knows more of it after ten minutes"
+    assert Turn.objects.get().state == "parked"
+
+
+def test_an_effect_that_can_never_be_applied_costs_its_action_only(incoming: Any, acting: None) -> None:
+    with answering_with(answer("MISAPPLY, REPLY")):
+        drain(receive(incoming()))
+    assert (ran, said()) == (["MISAPPLY"], ["Well."])
+    step = Step.objects.get(name="act:0:MISAPPLY")
+    assert step.state == "failed"
+    assert "characters" in step.error
+    assert Goal.objects.count() == 0
+
+
+def test_effects_that_could_not_be_saved_are_applied_by_the_next_attempt(
+    incoming: Any, acting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = receive(incoming())
+    apply = act.effects.apply_effects
+    broken = iter([OperationalError("the connection was cut")])
+
+    def once_broken(*given: Any, **named: Any) -> None:
+        for error in broken:
+            raise error
+        apply(*given, **named)
+
+    monkeypatch.setattr(act.effects, "apply_effects", once_broken)
+    with answering_with(answer("NOTE")) as model:
+        drain(receipt)
+        assert Turn.objects.get().state == "waiting"
+        assert not Step.objects.filter(name="act:0:NOTE").exists(), "it must not count as done"
+        drain(receipt)
+        assert len(model.requests) == 1  # type: ignore[attr-defined]
+    assert ran == ["NOTE", "NOTE"]
+    assert Goal.objects.count() == 1
+    assert said() == ["I noted None."]
+
+
+def test_an_action_that_failed_is_over_when_its_turn_is_taken_again(
+    incoming: Any, acting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = receive(incoming())
+    end = reply.turns.end
+    broken = iter([OperationalError("the connection was cut")])
+
+    def once_broken(*given: Any, **named: Any) -> None:
+        for error in broken:
+            raise error
+        end(*given, **named)
+
+    monkeypatch.setattr(reply.turns, "end", once_broken)
+    with answering_with(answer("FAIL, REPLY")):
+        drain(receipt)
+        drain(receipt)
+    assert ran == ["FAIL"]
+    assert Step.objects.get(name="act:0:FAIL").error == "RuntimeError: broken"
+    assert (Turn.objects.get().state, said()) == ("done", ["Well."])
+
+
+def test_arguments_are_found_by_the_name_that_the_model_used(incoming: Any, acting: None) -> None:
+    with answering_with(answer("note", arguments='{"note": {"what": "it"}}')):
+        drain(receive(incoming()))
+    assert said() == ["I noted it."]
 
 
 def test_evaluators_learn_after_the_reply_in_the_lanes_order(

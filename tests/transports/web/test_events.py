@@ -212,3 +212,22 @@ def test_a_deleted_room_tells_its_readers(agent, program, read_events):
     program.client.delete(f"/api/v1/rooms/{room}")
     ((name, data, _id),) = read_events(reading, enough=1)
     assert (name, data["is_gone"]) == ("error", True)
+
+
+def test_a_messages_events_end_where_its_turn_waits_for_a_person(
+    agent, program, stream_of, reply_to, read_events
+):
+    taken = program.say("Pay ten")
+    stream = stream_of(taken)
+    stream.put(StreamEvent.ACTION, {"name": "PAY", "success": False, "is_waiting": True, "text": "waits"})
+    stream.put(StreamEvent.DONE, {"state": "parked"})
+    Turn.objects.update(state=Turn.State.PARKED)
+    events = read_events(program.client.get(taken["events"]))
+    assert names(events) == ["message", "action", "done"]
+    assert events[1][1]["is_waiting"] is True
+    assert events[2][1]["state"] == "parked"
+
+    reply_to(taken["turn"], "It is paid.")
+    again = read_events(program.client.get(taken["events"]))
+    assert names(again) == ["message", "action", "reply", "done"]
+    assert again[-1][1]["state"] == "done"

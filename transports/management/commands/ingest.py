@@ -129,6 +129,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{figures.new} new, {figures.known} known already")
         if figures.has_waited and not options["json"]:
             self.stdout.write(_sentence(figures))
+        if parked := figures.results["parked"]:
+            self.stderr.write(f"Turns that wait for an approval: {parked}. See `approve --list`.")
         if figures.open:
             self.stderr.write(explain_waiting())
 

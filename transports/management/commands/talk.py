@@ -44,6 +44,8 @@ class Command(BaseCommand):
     def _report(self, answer: Answer, options: dict[str, Any]) -> None:
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(answer), indent=2, ensure_ascii=False))
+        elif answer.turn.result == "parked":
+            self.stdout.write(f"({options['agent']} waits for an approval: see `approve --list`.)")
         elif not answer.turn.replies:
             self.stdout.write(f"({options['agent']} said nothing.)")
         elif self._streamed.strip() == answer.text.strip():

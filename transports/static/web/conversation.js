@@ -11,13 +11,13 @@ export class Conversation {
   constructor(log, { agentName, hue, onAskAgain, onRetry, onChange, onSpoken, onEnded }) {
     Object.assign(this, { log, agentName, hue, onAskAgain, onRetry, onChange, onSpoken, onEnded });
     this.exchanges = new Map(); // by the message's id, or `client:<id>` until it has one
-    this.turns = new Map(); // turn id → { exchange, lease, text, live, isOver }
+    this.turns = new Map(); // turn id → { exchange, lease, text, live, isOver, isParked }
     this.seen = new Set(); // ids of the agent's messages
     log.replaceChildren();
   }
 
   get openTurns() {
-    return [...this.turns].filter(([, turn]) => !turn.isOver).map(([id]) => id);
+    return [...this.turns].filter(([, turn]) => !turn.isOver && !turn.isParked).map(([id]) => id);
   }
 
   get isEmpty() {
@@ -126,16 +126,18 @@ export class Conversation {
       this.note(turn.exchange, data.detail ?? data.text ?? data.error ?? "Something went wrong.", "fault");
       return;
     }
+    turn.isParked = false;
     if (name === "token") turn.text += data.text;
     else if (name === "action") this.action(turn.live, data);
-    this.paint(turn);
+    if (data.is_waiting) this.park(turn);
+    else this.paint(turn);
   }
 
   paint(turn) {
     if (turn.frame) return;
     turn.frame = requestAnimationFrame(() => {
       turn.frame = 0;
-      if (turn.isOver || turn.replies || !turn.live) return;
+      if (turn.isOver || turn.isParked || turn.replies || !turn.live) return;
       turn.live.element.classList.toggle("waiting", !turn.text);
       turn.live.element.classList.toggle("streaming", Boolean(turn.text));
       turn.live.body.replaceChildren(turn.text ? renderMarkdown(turn.text) : dots(this.agentName));
@@ -162,6 +164,7 @@ export class Conversation {
   done(data) {
     const turn = this.turns.get(data.turn);
     if (!turn || turn.isOver) return;
+    if (data.turn_state === "parked") return this.park(turn);
     // Without an answer, history says how the turn ended.
     if (!turn.replies && !data.turn_state) return this.onEnded();
     turn.isOver = true;
@@ -178,6 +181,17 @@ export class Conversation {
       this.note(turn.exchange, `${this.agentName} ${isDead ? "could not" : "chose not to"} answer.`, isDead ? "fault" : "");
     }
     turn.live = null;
+  }
+
+  // The turn waits for a person in charge, who may take long: words take the place of the dots.
+  park(turn) {
+    turn.isParked = true;
+    if (!turn.live) return;
+    turn.live.element.classList.remove("waiting", "streaming");
+    const words = make("p", "note");
+    words.textContent = `${this.agentName} waits for an approval before going on.`;
+    turn.live.body.replaceChildren(...(turn.text ? [renderMarkdown(turn.text)] : []), words);
+    this.onChange();
   }
 
   // Something that the agent said of its own accord.
@@ -200,13 +214,13 @@ export class Conversation {
     return { element, cards: make("div", "cards", column), body: make("div", "words", column), column };
   }
 
-  action(answer, { name, success = true, text = "" }) {
+  action(answer, { name, success = true, text = "", is_waiting: isWaiting = false }) {
     if (!answer) return;
-    const card = make("div", success ? "card" : "card failed", answer.cards);
+    const card = make("div", success || isWaiting ? "card" : "card failed", answer.cards);
     const head = make("strong", "", card);
     head.textContent = name.toLowerCase().replaceAll("_", " ");
     const state = make("span", "state", card);
-    state.textContent = success ? "done" : "did not work";
+    state.textContent = isWaiting ? "waits for an approval" : success ? "done" : "did not work";
     if (text) make("p", "", card).textContent = text;
   }
 

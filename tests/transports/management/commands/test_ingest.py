@@ -13,8 +13,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from agents.agents import pause, stop
+from agents.llm.router import answering_with
 from agents.models import Agent, Message, Room, Turn
 from agents.senders import forget_connection_facts
+from plugins.api import Action, ActionResult, Plugin
+from tests.doubles.acting import acting_with, answer
 from tests.doubles.inbound import inbound_lines, write_lines
 from transports.models import Connection
 
@@ -227,3 +230,14 @@ def test_the_rate_is_kept(eliza: Agent, no_worker: None, file: Path) -> None:
     report = io.StringIO()
     call_command("ingest", str(file), "--rate", "40", "--json", stdout=report, stderr=io.StringIO())
     assert json.loads(report.getvalue())["seconds"] >= 8 / 40
+
+
+def test_turns_that_wait_for_an_approval_are_counted_and_are_no_success(
+    eliza: Agent, worker: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pay = Action(name="PAY", description="Pay.", execute=lambda context: ActionResult(), dangerous=True)
+    plugin = Plugin(name="purse", description="", actions=(pay,))
+    with acting_with(monkeypatch, plugin), answering_with(answer("PAY, REPLY")):
+        said = ingest(file, "--wait", code=1)
+    assert "9 parked" in said
+    assert "Turns that wait for an approval: 9. See `approve --list`." in said

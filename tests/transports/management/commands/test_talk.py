@@ -17,7 +17,9 @@ from agents.agents import pause
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
-from agents.models import Account, Agent, Lane, Message, Room
+from agents.models import Account, Agent, Approval, Lane, Message, Room, Turn
+from plugins.api import Action, ActionResult, Plugin
+from tests.doubles.acting import acting_with, answer
 from transports.delivery import deliver_room
 from transports.models import Connection
 from transports.talk import talk
@@ -107,3 +109,17 @@ def test_words_are_heard_while_they_come(eliza: Agent, monkeypatch: pytest.Monke
     assert "".join(piece or "" for piece in heard).strip() == answer.text
     assert len(heard) > 1
     streams.forget_room(answer.receipt.room_id)
+
+
+def test_what_waits_for_an_approval_is_said_and_exits_with_1(
+    eliza: Agent, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pay = Action(name="PAY", description="Pay.", execute=lambda context: ActionResult(), dangerous=True)
+    plugin = Plugin(name="purse", description="", actions=(pay,))
+    with acting_with(monkeypatch, plugin), answering_with(answer("PAY")):
+        out = io.StringIO()
+        with pytest.raises(SystemExit, match="1"):
+            call_command("talk", "eliza", "pay ten", stdout=out, stderr=out)
+        assert out.getvalue() == "(eliza waits for an approval: see `approve --list`.)\n"
+        call_command("approve", str(Approval.objects.get().pk), stdout=io.StringIO())
+    assert Turn.objects.get().state == "done", "a worker was woken by the decision"
