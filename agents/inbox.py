@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
-from agents import senders
+from agents import controls, senders, turns
 from agents.cleaning import clean_json, clean_text
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Message, Turn
@@ -81,13 +81,19 @@ def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> R
         senders.introduce(incoming, facts)
         place = _take_place(incoming, facts)
         assert place is not None, "a lane that was just made is missing"
-    if is_limited and place.bucket_count > settings.PERSON_MESSAGES_PER_MINUTE:
+    is_stop = controls.is_stop(incoming, hears_words=facts.hears_stop)
+    if is_limited and not is_stop and place.bucket_count > settings.PERSON_MESSAGES_PER_MINUTE:
         raise TooMany(
             f"That was more than {settings.PERSON_MESSAGES_PER_MINUTE} messages in a minute."
             f" Please wait {place.bucket_ends_in_seconds:.0f} seconds.",
             retry_after_seconds=place.bucket_ends_in_seconds,
         )
     message_id, turn_id = _insert(incoming, facts, place)
+    is_obeyed = is_stop and turns.obey_stop(
+        turn_id, lane_id=place.lane_id, person_id=place.person_id, is_control=bool(incoming.control)
+    )
+    if facts.double_texting == Agent.DoubleTexting.INTERRUPT and not is_obeyed:
+        turns.request_interrupt(turn_id)
     wake_after_commit("agents.drain_lane", lane_id=str(place.lane_id))
     return Receipt(
         message_id=message_id,
@@ -96,6 +102,7 @@ def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> R
         room_id=place.room_id,
         person_id=place.person_id,
         is_new=True,
+        is_obeyed=is_obeyed,
     )
 
 
@@ -218,7 +225,7 @@ def clean(incoming: Incoming) -> Incoming:
     Raises: Refused with words for the sender.
     """
     text = clean_text(incoming.text)
-    if not text.strip() and not incoming.attachments:
+    if not text.strip() and not incoming.attachments and not incoming.control:
         raise Refused("The message is empty: write something.")
     if len(text) > settings.MESSAGE_MAX_CHARACTERS:
         raise Refused(

@@ -35,6 +35,8 @@ class ConnectionFacts:
     agent_name: str
     agent_status: str
     lane_scope: str
+    double_texting: str
+    hears_stop: bool
 
 
 _facts: TTLCache[object, ConnectionFacts | None] = TTLCache(maxsize=4096, ttl=FACTS_STAY_FRESH_SECONDS)
@@ -49,7 +51,14 @@ def connection_facts(connection_id: UUID) -> ConnectionFacts | None:
     row = (
         Agent.objects.filter(connections=connection_id, connections__is_enabled=True)
         .values_list(
-            "connections__platform", "connections__external_id", "id", "name", "status", "lane_scope"
+            "connections__platform",
+            "connections__external_id",
+            "id",
+            "name",
+            "status",
+            "lane_scope",
+            "double_texting",
+            "hears_stop",
         )
         .first()
     )
@@ -63,6 +72,8 @@ def connection_facts(connection_id: UUID) -> ConnectionFacts | None:
         agent_name=row[3],
         agent_status=row[4],
         lane_scope=row[5],
+        double_texting=row[6],
+        hears_stop=row[7],
     )
 
 
