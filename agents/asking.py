@@ -9,7 +9,8 @@ from django.conf import settings
 
 from agents import metrics
 from agents.databases import release_connection
-from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError
+from agents.keeper import Stopped
+from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError, ModelFailure
 from agents.llm.router import choose_model
 from agents.scene import Scene
 from agents.trace import Trace
@@ -28,7 +29,7 @@ def ask_model(
 ) -> Completion:
     """Ask the agent's model of this class, with no database connection held meanwhile.
 
-    Raises: ModelError; the failed request is recorded too.
+    Raises: ModelError; the failed request is recorded too. Stopped where the call was cancelled.
     """
     chosen = choose_model(model_class, small=scene.agent.model_small, large=scene.agent.model_large)
     request = CompletionRequest(
@@ -51,6 +52,8 @@ def ask_model(
             milliseconds=(time.perf_counter() - started) * 1000,
             error=f"{error.failure}: {error}",
         )
+        if error.failure is ModelFailure.CANCELLED:
+            raise Stopped("The answer was stopped.") from error
         raise
     metrics.AI_RESPONSE.observe(completion.milliseconds / 1000)
     trace.model_call(

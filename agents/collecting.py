@@ -62,7 +62,8 @@ def collect(turn: ClaimedTurn) -> bool:
     True where a later turn answers for it: this one has ended, and the other stands at the lane's head.
     Raises: Fenced.
     """
-    if turn.double_texting != Agent.DoubleTexting.COLLECT or turn.is_collected:
+    is_due = turn.double_texting == Agent.DoubleTexting.COLLECT and not turn.is_collected
+    if not is_due or turn.is_stop_requested:
         return False
     with transaction.atomic():
         lanes.guard(turn.lease)

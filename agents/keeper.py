@@ -1,4 +1,4 @@
-"""Keeps the leases of this process: one thread that renews them and hears a person's "stop".
+"""Keeps the leases of this process: one thread that renews them and hears a person's "stop" or newer message.
 
 Every turn that is being worked is under its watch. It has a database connection of its own, and renews all
 leases of the process in one statement. Started by the first turn, ends with the process.
@@ -21,22 +21,54 @@ from agents.lanes import ClaimedTurn, Lease
 
 log = structlog.get_logger(__name__)
 
-LOOK_PERIOD_SECONDS = 1.0
+LOOK_PERIOD_SECONDS = 0.5
+"""A "stop" is heard within two of these, even by a turn that has just begun, and obeyed within half a second."""
+
+
+class Stopped(Exception):
+    """A person, a newer message or the loss of the lease ended the work."""
 
 
 class Watch:
-    """What the keeper knows of one turn: whether its lease was lost, or a person wants it stopped."""
+    """What the keeper knows of one turn: whether its lease was lost, or it is to make way.
+
+    A newer message ends a turn only as long as that has done nothing outward. Which came first is decided
+    here, once: a turn that is to end says nothing more, and one that has spoken is not interrupted.
+    """
 
     def __init__(self, turn: ClaimedTurn) -> None:
         self.turn_id: UUID = turn.id
         self.lease: Lease = turn.lease
         self.renewed_at = time.monotonic()
         self.is_lost = False
-        self.is_stopped = False
+        self.is_stopped = turn.is_stop_requested
+        self.is_interrupted = turn.is_interrupt_requested
+        self._may_be_interrupted = turn.interrupt_count < turns.MAX_INTERRUPTS
+        self._is_over = False
+        self._lock = threading.Lock()
 
     def is_cancelled(self) -> bool:
-        """Tell whether the work should end at the next chance."""
-        return self.is_lost or self.is_stopped
+        """Tell whether the work should end at the next chance; once it should, it always should."""
+        with self._lock:
+            if not self._is_over:
+                gives_way = self.is_interrupted and self._may_be_interrupted
+                self._is_over = self.is_lost or self.is_stopped or gives_way
+            return self._is_over
+
+    def may_go_outward(self) -> bool:
+        """Tell whether something may still be done that others see; if so, no newer message ends the turn."""
+        with self._lock:
+            if not self._is_over:
+                self._may_be_interrupted = False
+            return not self._is_over
+
+    def go_on(self) -> None:
+        """Do nothing, unless the work should end.
+
+        Raises: Stopped.
+        """
+        if self.is_cancelled():
+            raise Stopped("The turn is to end.")
 
 
 class _Keeper:
@@ -75,9 +107,10 @@ class _Keeper:
         now = time.monotonic()
         long_running = [watch for watch in watches if now - watch.renewed_at >= LOOK_PERIOD_SECONDS]
         if long_running:
-            stopped = turns.find_stopped([watch.turn_id for watch in long_running])
+            stopped, interrupted = turns.find_requests([watch.turn_id for watch in long_running])
             for watch in long_running:
                 watch.is_stopped = watch.turn_id in stopped
+                watch.is_interrupted = watch.turn_id in interrupted
         due = [watch for watch in watches if now - watch.renewed_at >= settings.LANE_LEASE_SECONDS / 3]
         if due:
             held = lanes.renew([watch.lease for watch in due])

@@ -82,6 +82,14 @@ def forget_connection_facts() -> None:
     _facts.clear()
 
 
+def note_agent_account(platform: str, external_id: str) -> None:
+    """Know whoever speaks by this account for a bot: it is an agent's own."""
+    if external_id:
+        Person.objects.filter(
+            accounts__platform=platform, accounts__external_id=external_id, is_bot=False
+        ).update(is_bot=True)
+
+
 def introduce(incoming: Incoming, facts: ConnectionFacts) -> None:
     """Make the world, room, person, account, participant and lane that are not there yet."""
     room = _room(incoming, facts)
@@ -129,9 +137,14 @@ def _room(incoming: Incoming, facts: ConnectionFacts) -> Room:
 def _person_id(incoming: Incoming, facts: ConnectionFacts) -> UUID:
     envelope = incoming.person
 
+    is_agent = Agent.objects.filter(
+        connections__platform=facts.platform, connections__external_id=envelope.external_id
+    ).exists()
+
     def make() -> Account:
         person = Person.objects.create(
-            name=envelope.name or envelope.username or envelope.external_id, is_bot=envelope.is_bot
+            name=envelope.name or envelope.username or envelope.external_id,
+            is_bot=envelope.is_bot or is_agent,
         )
         return Account.objects.create(
             person=person,

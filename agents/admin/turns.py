@@ -176,6 +176,7 @@ class TurnAdmin(ReadOnly, BigTable):
         ("message_link", "version"),
         "said",
         "answered",
+        "collected_into",
         ("received_at", "ended_at"),
         ("started_at", "took"),
         ("spent", "evaluation"),
@@ -279,7 +280,7 @@ class TurnAdmin(ReadOnly, BigTable):
         icon="stop",
         dialog={
             "title": "Stop this turn?",
-            "description": "Its work ends within about a second. A turn that has ended is left as it is.",
+            "description": "Its work ends within two seconds. A turn that has ended is left as it is.",
             "form_class": None,
             "form_submit_text": "Stop",
         },

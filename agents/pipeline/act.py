@@ -14,6 +14,7 @@ import structlog
 from django.db import transaction
 
 from agents import effects, lanes, metrics
+from agents.keeper import Stopped, Watch
 from agents.models import Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
@@ -29,8 +30,13 @@ from plugins.time_limits import call_within
 log = structlog.get_logger(__name__)
 
 
-def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream) -> tuple[Reply, ...]:
-    """Take each action and return what is to be said, in order."""
+def take_actions(
+    scene: Scene, answer: Answer, trace: Trace, stream: TurnStream, watch: Watch
+) -> tuple[Reply, ...]:
+    """Take each action and return what is to be said, in order.
+
+    Raises: Stopped where the turn was ended meanwhile; the actions that are left are not taken.
+    """
     chosen = [scene.agent.components.find_action(name) for name in answer.actions]
     is_plain = all(found is None or found.component.name in PLAIN_ACTIONS for found in chosen)
     if not is_plain:
@@ -38,7 +44,9 @@ def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream)
     replies: list[Reply] = []
     results: list[ActionResult] = []
     for position, (name, found) in enumerate(zip(answer.actions, chosen, strict=True)):
-        result = _take(scene, answer, trace, f"act:{position}:{name}"[:60], found, tuple(results), is_plain)
+        watch.go_on()
+        step_name = f"act:{position}:{name}"[:60]
+        result = _take(scene, answer, trace, watch, step_name, found, tuple(results), is_plain)
         results.append(result)
         replies += [
             Reply(text=effect.text, attachments=effect.attachments)
@@ -61,6 +69,7 @@ def _take(
     scene: Scene,
     answer: Answer,
     trace: Trace,
+    watch: Watch,
     step_name: str,
     found: Registered[Action] | None,
     previous: tuple[ActionResult, ...],
@@ -83,6 +92,8 @@ def _take(
             arguments["text"] = answer.text
         step.input = {"arguments": arguments}
         if found.component.works_outward:
+            if not watch.may_go_outward():
+                raise Stopped("The turn was to end before this action began.")
             step.state = Step.State.STARTED
             _save(scene, trace, started=step)
             step.state = Step.State.DONE
@@ -121,6 +132,10 @@ def _execute(
             else:
                 result = call_within(action.time_limit_seconds, action.execute, context)
             check_effects(found.plugin, result.effects)
+    except Stopped:
+        if action.works_outward:
+            step.state = Step.State.UNCERTAIN
+        raise
     except Exception as error:  # a plugin may raise anything, and costs its own part only
         log.warning("action_failed", action=action.name, turn=str(scene.turn.id), exc_info=True)
         step.state = Step.State.FAILED
