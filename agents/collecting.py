@@ -40,7 +40,7 @@ ORDER BY turn.sequence LIMIT %(limit)s FOR UPDATE OF turn
 """What waits behind a turn, and whether it is the same person's, said in the same room by the same way."""
 
 END_COLLECTED = """
-UPDATE agents_turn SET state = 'done', outcome = 'collected', collected_into = %(into)s,
+UPDATE agents_turn SET state = 'done', outcome = 'collected', collected_into_id = %(into)s,
        ended_at = clock_timestamp()
 WHERE id = ANY(%(turns)s) AND state IN ('waiting', 'running')
 """

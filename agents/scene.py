@@ -132,12 +132,9 @@ def message_of(turn: ClaimedTurn) -> MessageView:
 def _together(last: MessageView, collected: Sequence[CollectedMessage]) -> MessageView:
     if not collected:
         return last
-    said = [*collected, last]
-    return replace(
-        last,
-        text="\n".join(message.text for message in said if message.text),
-        attachments=tuple(attachment for message in said for attachment in message.attachments),
-    )
+    texts = [*(message.text for message in collected), last.text]
+    before = tuple(attachment for message in collected for attachment in message.attachments)
+    return replace(last, text="\n".join(filter(None, texts)), attachments=(*before, *last.attachments))
 
 
 def _is_addressed(turn: ClaimedTurn, collected: Sequence[CollectedMessage]) -> bool | None:
