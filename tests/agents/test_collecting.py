@@ -81,9 +81,7 @@ def test_in_a_rooms_lane_another_persons_words_come_between(
 ) -> None:
     Agent.objects.update(lane_scope=Agent.LaneScope.ROOM)
     for text, person in (("a1", "ann"), ("b1", "bob"), ("b2", "bob"), ("a2", "ann")):
-        receipt = receive(
-            incoming(text, person=person, room="all", room_type="GROUP", is_addressed=True)
-        )
+        receipt = receive(incoming(text, person=person, room="all", room_type="GROUP", is_addressed=True))
     drain(receipt)
     assert asked(model) == ["Ann: a1", "Bob: b1\nb2", "Ann: a2"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from agents import keeper, lanes, turns
 from agents.inbox import receive
-from agents.models import Lane
+from agents.models import Agent, Lane
 
 
 @pytest.mark.django_db(transaction=True)
@@ -37,6 +37,23 @@ def test_a_lease_is_renewed_a_loss_noticed_and_a_stop_heard(
         _until(lambda: watch.is_stopped)
         Lane.objects.update(lease_token=99)
         _until(lambda: watch.is_lost)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_newer_message_is_heard(incoming: Any, agent: Agent, monkeypatch: Any) -> None:
+    Agent.objects.update(double_texting=Agent.DoubleTexting.INTERRUPT)
+    monkeypatch.setattr(keeper, "LOOK_PERIOD_SECONDS", 0.1)
+    monkeypatch.setattr(keeper, "_keeper", keeper._Keeper())
+    claimed = lanes.claim(receive(incoming()).lane_id)
+    assert claimed is not None
+    turn = claimed[1]
+    assert turn is not None
+    with keeper.watch_over(turn) as watch:
+        receive(incoming("and another thing"))
+        _until(watch.is_cancelled)
+        assert not watch.is_stopped
+        with pytest.raises(keeper.Stopped):
+            watch.go_on()
 
 
 def _until(condition: Any) -> None:
