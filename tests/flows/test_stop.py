@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.doubles.openai_server import ANSWER
 
 pytestmark = pytest.mark.fleet
 
@@ -30,9 +32,17 @@ def line(name: str, text: str, person: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("controls", [{"gap_ms": 400.0}, {"fault": "silence"}, {"fault": "hang"}])
+@pytest.fixture
+def long_answer(fleet: Any) -> Iterator[None]:
+    """An answer that streams for a minute, at 200 ms between its pieces."""
+    fleet.model.control({"answer": "and so on " * 300, "chunks": 300})
+    yield
+    fleet.model.control({"answer": ANSWER, "chunks": 12})
+
+
+@pytest.mark.parametrize("controls", [{"gap_ms": 200.0}, {"fault": "silence"}])
 def test_stop_ends_an_answer_within_two_seconds(
-    fleet: Any, message_file: Callable[..., Path], controls: dict[str, Any]
+    fleet: Any, message_file: Callable[..., Path], long_answer: None, controls: dict[str, Any]
 ) -> None:
     name = "-".join(map(str, controls.values()))
     fleet.model.control(controls)

@@ -175,6 +175,17 @@ def test_a_turn_is_stopped_once(agent, program):
     assert program.client.post(f"/api/v1/turns/{turn}/stop").json() == {"is_stopping": False}
 
 
+def test_a_stop_that_ends_an_answer_has_none_of_its_own(agent, program):
+    asked = program.say("Tell me everything")
+    stop = program.say("stop")
+    assert (asked["turn"] is not None, stop["turn"]) == (True, None)
+    read = program.client.get(f"/api/v1/rooms/{asked['room']}/messages").json()["messages"]
+    assert [(message["turn_state"], message["turn_outcome"]) for message in read] == [
+        ("stopped", ""),
+        ("done", "control"),
+    ]
+
+
 def test_nobody_reaches_anothers_room(agent, make_program):
     owner, stranger = make_program(), make_program()
     taken = owner.say("A secret")
