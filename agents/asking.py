@@ -9,7 +9,8 @@ from django.conf import settings
 
 from agents import keeper, metrics
 from agents.databases import release_connection
-from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError
+from agents.keeper import Stopped
+from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError, ModelFailure
 from agents.llm.router import choose_model
 from agents.scene import Scene
 from agents.trace import Trace
@@ -28,7 +29,8 @@ def ask_model(
 ) -> Completion:
     """Ask the agent's model of this class, with no database connection held meanwhile.
 
-    Raises: ModelError; the failed request is recorded too. Fenced where the turn's lease was lost.
+    Raises: ModelError; the failed request is recorded too. Stopped where the call was cancelled. Fenced where
+    the turn's lease was lost.
     """
     keeper.require_held(scene.turn.lease)
     chosen = choose_model(model_class, small=scene.agent.model_small, large=scene.agent.model_large)
@@ -52,6 +54,8 @@ def ask_model(
             milliseconds=(time.perf_counter() - started) * 1000,
             error=f"{error.failure}: {error}",
         )
+        if error.failure is ModelFailure.CANCELLED:
+            raise Stopped("The answer was stopped.") from error
         raise
     metrics.AI_RESPONSE.observe(completion.milliseconds / 1000)
     trace.model_call(

@@ -50,6 +50,7 @@ class Said:
     message: Message
     turn_id: UUID | None
     turn_state: str
+    turn_outcome: str
     in_reply_to: UUID | None
     actions: tuple[Done, ...]
 
@@ -171,6 +172,7 @@ def _with_turns(messages: list[Message]) -> list[Said]:
             message=message,
             turn_id=message.turn_id or (caused[message.pk].pk if message.pk in caused else None),
             turn_state=caused[message.pk].state if message.pk in caused else "",
+            turn_outcome=caused[message.pk].outcome if message.pk in caused else "",
             in_reply_to=answered.get(message.turn_id) if message.turn_id else None,
             actions=tuple(actions.get(message.turn_id, ())) if not message.position else (),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from plugins.api import Attachment
@@ -42,7 +42,8 @@ class Incoming:
 
     `external_id` is the network's own id, the key against doubles. `is_addressed` is True where the agent
     was mentioned or answered to, False where it certainly was not, None where the network can't tell.
-    `is_verified` is True where the network's signature or a login vouches for the sender.
+    `is_verified` is True where the network's signature or a login vouches for the sender. `control` says that
+    the network itself means this as a command (a button, a slash command): it is obeyed, and never answered.
     """
 
     connection_id: UUID
@@ -55,12 +56,16 @@ class Incoming:
     reply_to_external_id: str = ""
     is_addressed: bool | None = None
     is_verified: bool = True
+    control: Literal["", "stop"] = ""
     platform_data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What `inbox.receive` answers. `is_new` is False for the second copy of the same message."""
+    """What `inbox.receive` answers. `is_new` is False for the second copy of the same message.
+
+    `is_obeyed` tells that it was a "stop" which ended another turn: its own turn is over, without an answer.
+    """
 
     message_id: UUID
     turn_id: UUID | None
@@ -68,6 +73,7 @@ class Receipt:
     room_id: UUID
     person_id: UUID
     is_new: bool
+    is_obeyed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

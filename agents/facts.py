@@ -34,6 +34,8 @@ class AgentFacts:
     temperature: float
     max_tokens: int
     apology: str
+    bot_turn_limit: int | None
+    talk_share_limit: int
     settings: Mapping[str, Any]
 
 
@@ -55,5 +57,7 @@ def agent_facts(agent_id: UUID, revision: int, character_version: int) -> AgentF
         temperature=agent.temperature,
         max_tokens=agent.max_tokens or settings.MODEL_MAX_TOKENS,
         apology=agent.apology,
+        bot_turn_limit=agent.bot_turn_limit,
+        talk_share_limit=agent.talk_share_limit,
         settings=agent.settings,
     )

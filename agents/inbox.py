@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
-from agents import senders
+from agents import controls, senders, turns
 from agents.cleaning import clean_json, clean_text
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Turn
@@ -25,6 +25,8 @@ from agents.wakeups import wake_after_commit
 MAX_EXTERNAL_ID_CHARACTERS = 200
 BUCKET_SECONDS = 60
 UNLIMITED = 2**31 - 1
+MAX_LOOKS = 5
+"""Who was just made known is found at the second look, unless somebody merges them in the same moment."""
 
 
 class Refused(Exception):
@@ -58,14 +60,14 @@ def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
     if facts.external_id and facts.external_id == incoming.person.external_id:
         raise Refused(f"{facts.agent_name} does not answer its own account.")
     try:
-        receipt = _store(incoming, facts, is_limited=is_limited)
-        if receipt is None:
+        for _look in range(MAX_LOOKS):
+            receipt = _take(incoming, facts, is_limited=is_limited)
+            if receipt is not None:
+                return receipt
             senders.introduce(incoming, facts)
-            receipt = _store(incoming, facts, is_limited=is_limited)
-            assert receipt is not None, "a lane that was just made is missing"
-        return receipt
     except _SecondCopy:
         return _receipt_of_first(incoming)
+    raise RuntimeError(f"{incoming.person.external_id!r} was merged again and again; send the message again.")
 
 
 LANE_OF_SCOPE = {
@@ -118,8 +120,30 @@ and its turn. Beyond the limit only the bucket counts.
 """
 
 
+def _take(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> Receipt | None:
+    """Store the message, and let it end what it is to end; None where its person, room or lane isn't known yet."""
+    is_stop = controls.is_stop(incoming, hears_words=facts.hears_stop)
+    is_limited = is_limited and not is_stop
+    if not is_stop and facts.double_texting != Agent.DoubleTexting.INTERRUPT:
+        return _store(incoming, facts, is_limited=is_limited)
+    with transaction.atomic():
+        receipt = _store(incoming, facts, is_limited=is_limited)
+        if receipt is None:
+            return None
+        assert receipt.turn_id is not None, "a message that was just stored has its turn"
+        assert receipt.lane_id is not None, "and its lane"
+        is_obeyed = is_stop and turns.obey_stop(
+            receipt.turn_id,
+            lane_id=receipt.lane_id,
+            person_id=receipt.person_id,
+            is_control=bool(incoming.control),
+        )
+        if facts.double_texting == Agent.DoubleTexting.INTERRUPT and not is_obeyed:
+            turns.request_interrupt(receipt.turn_id)
+    return replace(receipt, is_obeyed=is_obeyed)
+
+
 def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> Receipt | None:
-    """Store the message and its turn; None where its person, room or lane isn't known yet."""
     message_id, turn_id = uuid7(), uuid7()
     limit = settings.PERSON_MESSAGES_PER_MINUTE if is_limited else UNLIMITED
     row = _execute_alone(
@@ -206,7 +230,7 @@ def clean(incoming: Incoming) -> Incoming:
     Raises: Refused with words for the sender.
     """
     text = clean_text(incoming.text)
-    if not text.strip() and not incoming.attachments:
+    if not text.strip() and not incoming.attachments and not incoming.control:
         raise Refused("The message is empty: write something.")
     if len(text) > settings.MESSAGE_MAX_CHARACTERS:
         raise Refused(

@@ -54,8 +54,9 @@ class ClaimedTurn:
     """A turn that was taken from its lane, with all that its work needs to know of it.
 
     `error_count` and `crash_count` are those of earlier attempts, and `was_started` tells whether there was
-    one at all. `now` is the database's time when it was taken. The two `has_` say whether a second look is
-    worth a statement.
+    one at all; `interrupt_count` the turns before it that were superseded for it. `is_collected` tells that its
+    set of messages is stored. `now` is the database's time when it was taken. The two `has_` say whether a
+    second look is worth a statement.
     """
 
     id: UUID
@@ -63,6 +64,7 @@ class ClaimedTurn:
     sequence: int
     agent_id: UUID
     agent_revision: int
+    double_texting: str
     character_version: int
     room_id: UUID
     room_type: str
@@ -86,6 +88,10 @@ class ClaimedTurn:
     error_count: int
     crash_count: int
     was_started: bool
+    interrupt_count: int
+    is_stop_requested: bool
+    is_interrupt_requested: bool
+    is_collected: bool
     received_at: dt.datetime
     evaluation_token: int
     evaluation_attempts: int
@@ -127,7 +133,11 @@ SELECT_TAKEN = """
 SELECT held.id AS lane_id, held.lease_token, held.bucket_count,
        taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.was_started, taken.received_at,
        taken.evaluation_token, taken.evaluation_attempts, taken.outcome, clock_timestamp() AS now,
-       agent.id AS agent_id, agent.revision AS agent_revision, persona.version AS character_version,
+       taken.interrupt_count, taken.collected_at IS NOT NULL AS is_collected,
+       taken.stop_requested_at IS NOT NULL AS is_stop_requested,
+       taken.interrupt_requested_at IS NOT NULL AS is_interrupt_requested,
+       agent.id AS agent_id, agent.revision AS agent_revision, agent.double_texting,
+       persona.version AS character_version,
        room.id AS room_id, room.type AS room_type, room.platform AS room_platform,
        room.external_id AS room_external_id, room.name AS room_name,
        person.id AS person_id, coalesce(person.name, '') AS person_name,

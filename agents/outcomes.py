@@ -17,6 +17,8 @@ from django.db import connection
 from agents.models import Delivery, Turn
 
 LOOK_SIZE = 2000
+DOUBLE_TEXTED = (Turn.Outcome.COLLECTED, Turn.Outcome.SUPERSEDED, Turn.Outcome.CONTROL)
+"""A message that is answered with another one, gave way to a newer one, or was a "stop" that was obeyed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,9 @@ class EndedTurn:
 
     @property
     def result(self) -> str:
-        """Say what came of it: answered, silent, undelivered, apologised, stopped or parked."""
+        """Say what came of it: answered, silent, undelivered, apologised, stopped, parked, or by double texting."""
+        if self.outcome in DOUBLE_TEXTED:
+            return self.outcome
         if self.state == Turn.State.DEAD:
             return "apologised"
         if self.state == Turn.State.STOPPED:

@@ -14,6 +14,9 @@ CHARACTERS_A_TOKEN = 3.5
 """What is reckoned for English text: fewer than tokenisers show, so that a budget is kept rather than met."""
 
 CHAT_INSTRUCTION = "Answer {speaker} as {name}, in {name}'s own voice. Write only what {name} says."
+UNANSWERED_INSTRUCTION = (
+    " {speaker} wrote {count} before this one and got no answer yet: answer them together, in one go."
+)
 ACTION_INSTRUCTION = """You may also act. The actions that you can take:
 {actions}
 
@@ -50,6 +53,9 @@ def answer_prompt(
     name = scene.agent.view.name
     speaker = scene.message.speaker or "them"
     instruction = CHAT_INSTRUCTION.format(name=name, speaker=speaker)
+    if unanswered := scene.turn.interrupt_count:
+        count = "a message" if unanswered == 1 else f"{unanswered} messages"
+        instruction += UNANSWERED_INSTRUCTION.format(speaker=speaker, count=count)
     if actions:
         instruction += "\n\n" + ACTION_INSTRUCTION.format(
             name=name, actions="\n".join(map(_described, actions))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 
+from agents.collecting import CollectedMessage, collected_messages
 from agents.facts import AgentFacts, agent_facts
 from agents.lanes import ClaimedTurn
 from agents.outbox import Destination
@@ -36,7 +38,11 @@ TALK = "talk"
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """All that the steps of one turn start from."""
+    """All that the steps of one turn start from.
+
+    `message` is what is answered: where messages were collected, all of them, a line each, and
+    `collected_ids` are those before the turn's own.
+    """
 
     turn: ClaimedTurn
     agent: AgentFacts
@@ -44,6 +50,8 @@ class Scene:
     state: State
     security: SecurityContext
     now: dt.datetime
+    is_addressed: bool | None = None
+    collected_ids: frozenset[UUID] = frozenset()
 
     @property
     def is_private(self) -> bool:
@@ -78,6 +86,9 @@ def read_scene(turn: ClaimedTurn) -> Scene:
     person = turn.person_id and PersonView(
         id=turn.person_id, name=turn.person_name, is_bot=turn.person_is_bot
     )
+    collected = collected_messages(turn)
+    collected_ids = frozenset(message.id for message in collected)
+    recent = _recent_messages(turn, agent.view.name)
     state = State(
         agent=agent.view,
         room=RoomView(
@@ -88,7 +99,7 @@ def read_scene(turn: ClaimedTurn) -> Scene:
             name=turn.room_name,
         ),
         person=person or None,
-        recent_messages=_recent_messages(turn, agent.view.name),
+        recent_messages=tuple(message for message in recent if message.id not in collected_ids),
         conversation_context=turn.room_name,
         goals=_goals(turn),
         plugin_states=_plugin_states(turn),
@@ -96,10 +107,12 @@ def read_scene(turn: ClaimedTurn) -> Scene:
     return Scene(
         turn=turn,
         agent=agent,
-        message=message_of(turn),
+        message=_together(message_of(turn), collected),
         state=state,
         security=security_of(turn),
         now=turn.now,
+        is_addressed=_is_addressed(turn, collected),
+        collected_ids=collected_ids,
     )
 
 
@@ -113,6 +126,19 @@ def message_of(turn: ClaimedTurn) -> MessageView:
         said_at=turn.message_said_at,
         attachments=tuple(Attachment(**attachment) for attachment in turn.message_attachments),
     )
+
+
+def _together(last: MessageView, collected: Sequence[CollectedMessage]) -> MessageView:
+    if not collected:
+        return last
+    texts = [*(message.text for message in collected), last.text]
+    before = tuple(attachment for message in collected for attachment in message.attachments)
+    return replace(last, text="\n".join(filter(None, texts)), attachments=(*before, *last.attachments))
+
+
+def _is_addressed(turn: ClaimedTurn, collected: Sequence[CollectedMessage]) -> bool | None:
+    known = [turn.message_is_addressed, *(message.is_addressed for message in collected)]
+    return True if True in known else None if None in known else False
 
 
 def security_of(turn: ClaimedTurn) -> SecurityContext:

@@ -35,6 +35,8 @@ class ConnectionFacts:
     agent_name: str
     agent_status: str
     lane_scope: str
+    double_texting: str
+    hears_stop: bool
 
 
 _facts: TTLCache[object, ConnectionFacts | None] = TTLCache(maxsize=4096, ttl=FACTS_STAY_FRESH_SECONDS)
@@ -49,7 +51,14 @@ def connection_facts(connection_id: UUID) -> ConnectionFacts | None:
     row = (
         Agent.objects.filter(connections=connection_id, connections__is_enabled=True)
         .values_list(
-            "connections__platform", "connections__external_id", "id", "name", "status", "lane_scope"
+            "connections__platform",
+            "connections__external_id",
+            "id",
+            "name",
+            "status",
+            "lane_scope",
+            "double_texting",
+            "hears_stop",
         )
         .first()
     )
@@ -63,12 +72,22 @@ def connection_facts(connection_id: UUID) -> ConnectionFacts | None:
         agent_name=row[3],
         agent_status=row[4],
         lane_scope=row[5],
+        double_texting=row[6],
+        hears_stop=row[7],
     )
 
 
 def forget_connection_facts() -> None:
     """Forget what was looked up, so that a change is seen at once."""
     _facts.clear()
+
+
+def note_agent_account(platform: str, external_id: str) -> None:
+    """Know whoever speaks by this account for a bot: it is an agent's own."""
+    if external_id:
+        Person.objects.filter(
+            accounts__platform=platform, accounts__external_id=external_id, is_bot=False
+        ).update(is_bot=True)
 
 
 @transaction.atomic(savepoint=False)
@@ -122,9 +141,14 @@ def _room(incoming: Incoming, facts: ConnectionFacts) -> Room:
 def _person_id(incoming: Incoming, facts: ConnectionFacts) -> UUID:
     envelope = incoming.person
 
+    is_agent = Agent.objects.filter(
+        connections__platform=facts.platform, connections__external_id=envelope.external_id
+    ).exists()
+
     def make() -> Account:
         person = Person.objects.create(
-            name=envelope.name or envelope.username or envelope.external_id, is_bot=envelope.is_bot
+            name=envelope.name or envelope.username or envelope.external_id,
+            is_bot=envelope.is_bot or is_agent,
         )
         return Account.objects.create(
             person=person,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -42,6 +42,9 @@ class StreamEvent(StrEnum):
     REPLY = "reply"
     ERROR = "error"
     DONE = "done"
+
+
+_OUTWARD = frozenset({StreamEvent.TOKEN, StreamEvent.ACTION})
 
 
 def room_stream_key(room_id: UUID | str) -> str:
@@ -76,7 +79,14 @@ class TurnStream:
         self._index = 0
         self._text: list[str] = []
         self._written_at = time.monotonic()
+        self._may_speak: Callable[[], bool] | None = None
         self.has_written = False
+
+    def ask_before_speaking(self, may_speak: Callable[[], bool]) -> None:
+        """Ask from now on whether words and actions may still be shown; those of an earlier attempt were."""
+        self._may_speak = may_speak
+        if self.has_written:
+            may_speak()
 
     def token(self, text: str) -> None:
         """Add a piece of the answer's text."""
@@ -96,6 +106,8 @@ class TurnStream:
     def put(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         """Write one event at once."""
         if not self._is_on:
+            return
+        if event in _OUTWARD and self._may_speak is not None and not self._may_speak():
             return
         self._index += 1
         self._written_at = time.monotonic()

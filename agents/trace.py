@@ -66,7 +66,8 @@ class Trace:
         try:
             yield record
         except Exception as error:
-            record.state = Step.State.FAILED
+            if record.state != Step.State.UNCERTAIN:
+                record.state = Step.State.FAILED
             record.error = f"{type(error).__name__}: {error}"
             raise
         finally:

@@ -12,22 +12,23 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from agents import approvals, keeper, lanes, metrics, outages, outbox, turns
+from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, turns
 from agents.approvals import Question
 from agents.databases import is_away, release_connection
 from agents.facts import agent_facts
-from agents.keeper import Watch
+from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.llm.base import ModelError
 from agents.models import Turn
 from agents.outbox import Reply
-from agents.pipeline import Parked, Stopped, take_turn
+from agents.pipeline import Parked, take_turn
 from agents.scene import destination_of, message_draft
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace, open_trace
 from agents.wakeups import wake
 from memory.memories import remember
 from memory.writes import wake_embedding
+from plugins.time_limits import while_wanted
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,12 @@ def _work(turn: ClaimedTurn) -> bool:
             return _die(turn, trace, stream, f"{turn.crash_count} workers died while they worked it.")
         if turn.is_second_attempt:
             stream.put(StreamEvent.RESET, {})
+        if collecting.collect(turn):
+            return False
         with keeper.watch_over(turn) as watch:
+            stream.ask_before_speaking(watch.may_go_outward)
+            if any(name.startswith("act:") for name in trace.finished):
+                watch.may_go_outward()
             return _attempt(turn, trace, stream, watch)
     except Fenced as error:
         # The lease may be over without anybody having claimed the lane: then the turn is put back uncounted.
@@ -102,11 +108,12 @@ def _work(turn: ClaimedTurn) -> bool:
 
 def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:
     try:
-        is_released = take_turn(turn, trace, stream, watch)
+        with while_wanted(watch.go_on):
+            is_released = take_turn(turn, trace, stream, watch)
     except Stopped as stop:
         if watch.is_lost:
             raise Fenced(str(stop)) from stop
-        return _stop(turn, trace, stream)
+        return _stop(turn, trace, stream) if watch.is_stopped else _make_way(turn, trace, stream)
     except Parked as parked:
         return _park(turn, trace, stream, parked.question)
     except Fenced:
@@ -197,3 +204,16 @@ def _park(turn: ClaimedTurn, trace: Trace, stream: TurnStream, question: Questio
     stream.put(StreamEvent.DONE, {"state": "parked"})
     log.info("turn_parked", action=question.action, kind=question.kind)
     return is_released
+
+
+def _make_way(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
+    """End the turn in favour of the person's newer message, whose turn sees this message as not yet answered."""
+    with transaction.atomic():
+        if not turns.supersede(turn):
+            return False
+        trace.save()
+        remember([message_draft(turn)])
+        transaction.on_commit(wake_embedding)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="superseded").inc()
+    stream.put(StreamEvent.DONE, {"state": "superseded"})
+    return False

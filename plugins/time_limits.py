@@ -12,8 +12,10 @@ import contextvars
 import os
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from django.db import connection, connections
@@ -22,17 +24,37 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_IDLE_THREADS = 64
+LOOK_PERIOD_SECONDS = 0.2
+
+GoOn = Callable[[], None]
+"""Is asked while a call is waited for, and raises where nobody wants its result any more."""
+
+_go_on: contextvars.ContextVar[GoOn | None] = contextvars.ContextVar("go_on", default=None)
 
 
 class TimeLimitExceeded(Exception):
     """The function took longer than it may."""
 
 
+@contextmanager
+def while_wanted(go_on: GoOn) -> Iterator[None]:
+    """Let `go_on` end the waiting for every call that is made within the block, by what it raises.
+
+    Unit: it is asked every LOOK_PERIOD_SECONDS.
+    """
+    token = _go_on.set(go_on)
+    try:
+        yield
+    finally:
+        _go_on.reset(token)
+
+
 def call_within(seconds: float, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Call the function, without holding a database connection meanwhile, and return what it returns.
 
     Unit: `seconds` in seconds.
-    Raises: TimeLimitExceeded when the time is over; whatever the function raises.
+    Raises: TimeLimitExceeded when the time is over; whatever the function raises, or whoever no longer wants
+    the call (`while_wanted`).
     """
     if not connection.in_atomic_block:
         connection.close()
@@ -51,7 +73,7 @@ def call_within(seconds: float, function: Callable[P, T], *arguments: P.args, **
 
     # The copied context carries the ids that every line of the log is bound to.
     context = contextvars.copy_context()
-    if not _idle_caller().call(lambda: context.run(work), seconds):
+    if not _idle_caller().call(lambda: context.run(work), seconds, _go_on.get()):
         name = getattr(function, "__qualname__", repr(function))
         raise TimeLimitExceeded(f"{name} took longer than {seconds:g} s. Make it quicker, or split its work.")
     if raised:
@@ -69,12 +91,19 @@ class _Caller:
         self._calls: queue.SimpleQueue[tuple[Callable[[], None], threading.Lock]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="plugin-call", daemon=True).start()
 
-    def call(self, work: Callable[[], None], seconds: float) -> bool:
+    def call(self, work: Callable[[], None], seconds: float, go_on: GoOn | None) -> bool:
         """Have the work done, wait for it so long, and tell whether it was done by then."""
         done = threading.Lock()
         done.acquire()
         self._calls.put((work, done))
-        return done.acquire(timeout=seconds)
+        if go_on is None:
+            return done.acquire(timeout=seconds)
+        deadline = time.monotonic() + seconds
+        while not done.acquire(timeout=max(0.0, min(LOOK_PERIOD_SECONDS, deadline - time.monotonic()))):
+            go_on()
+            if time.monotonic() >= deadline:
+                return False
+        return True
 
     def _run(self) -> None:
         is_kept = True

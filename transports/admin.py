@@ -14,6 +14,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from agents.agents import renew
+from agents.senders import note_agent_account
 from plugins.admin_pages import Page, column
 from transports.models import ApiKey, Connection
 from transports.registry import TRANSPORTS, get_transport
@@ -114,6 +115,7 @@ class ConnectionAdmin(Page):
         with transaction.atomic():
             super().save_model(request, obj, form, change)
             renew(obj.agent_id)
+            note_agent_account(obj.platform, obj.external_id)
 
     def delete_model(self, request: HttpRequest, obj: Connection) -> None:
         """Delete the connection, and let workers read its agent anew."""

@@ -18,14 +18,14 @@ from uuid import UUID
 from agents import inbox
 from agents.agents import get_agent
 from agents.models import Agent
-from agents.outcomes import EndedTurn, TurnWatch
+from agents.outcomes import DOUBLE_TEXTED, EndedTurn, TurnWatch
 from transports.connections import Route, find_route, make_fake_connection
 from transports.inbound_files import BadLine, InboundLine, Survey, parse_line, read_lines, survey
 from transports.models import Connection
 
 LOOK_PERIOD_SECONDS = 0.2
 STALLED_AFTER_SECONDS = 300.0
-GOOD_RESULTS = frozenset({"answered", "silent"})
+GOOD_RESULTS = frozenset({"answered", "silent", *DOUBLE_TEXTED})
 
 
 class FaultyFile(Exception):

@@ -76,8 +76,9 @@ class AgentAdmin(Page):
         (None, {"fields": (("name", "slug"), ("character", "coloured_status"))}),
         (
             "How it works through messages",
-            {"fields": (("lane_scope", "on_uncertain"), "apology")},
+            {"fields": (("lane_scope", "on_uncertain"), ("double_texting", "hears_stop"), "apology")},
         ),
+        ("Talk with bots", {"fields": (("bot_turn_limit", "talk_share_limit"),)}),
         ("Models", {"fields": (("model_small", "model_large"), ("temperature", "max_tokens"))}),
         ("Settings", {"fields": ("settings", "revision", ("created_at", "updated_at"))}),
     )

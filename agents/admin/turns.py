@@ -179,6 +179,7 @@ class TurnAdmin(ReadOnly, BigTable):
         "said",
         "answered",
         "asked",
+        "collected_into",
         ("received_at", "ended_at"),
         ("started_at", "took"),
         ("spent", "evaluation"),
@@ -294,7 +295,7 @@ class TurnAdmin(ReadOnly, BigTable):
         icon="stop",
         dialog={
             "title": "Stop this turn?",
-            "description": "Its work ends within about a second. A turn that has ended is left as it is.",
+            "description": "Its work ends within two seconds. A turn that has ended is left as it is.",
             "form_class": None,
             "form_submit_text": "Stop",
         },

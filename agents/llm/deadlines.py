@@ -1,7 +1,8 @@
-"""A watch over calls that wait for a server: ends the connection of one that has passed its deadline.
+"""A watch over calls that wait for a server: ends the connection of one that is overdue, or not wanted any more.
 
 A blocking read knows only how long a single silence may last. `agents.llm.openai` sets its connection under
-this watch, so that a server which falls silent just before the deadline can't double the time.
+this watch, so that a server which falls silent just before the deadline can't double the time, and one that
+falls silent when a person says "stop" can't hold the turn.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 PERIOD_SECONDS = 0.25
 
@@ -21,22 +22,28 @@ class Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[float, socket.socket]] = {}
+        self._waiting: dict[int, tuple[float, socket.socket, Callable[[], bool] | None]] = {}
         self._wake = threading.Event()
         self._process_id = 0
 
     @contextlib.contextmanager
-    def over(self, connection: socket.socket | None, *, deadline: float) -> Iterator[None]:
-        """Shut the connection down if this block still runs at the deadline.
+    def over(
+        self,
+        connection: socket.socket | None,
+        *,
+        deadline: float,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[None]:
+        """Shut the connection down if this block still runs at the deadline, or when it is cancelled.
 
-        Unit: `deadline` in seconds of `time.monotonic()`; kept to within a quarter of a second.
+        Unit: `deadline` in seconds of `time.monotonic()`; both are kept to within a quarter of a second.
         """
         if connection is None:
             yield
             return
         key = id(connection)
         with self._lock:
-            self._waiting[key] = (deadline, connection)
+            self._waiting[key] = (deadline, connection, is_cancelled)
             if self._process_id != os.getpid():
                 self._start()
         if not self._wake.is_set():
@@ -62,8 +69,8 @@ class Watch:
                     self._wake.clear()
 
     def _end_overdue(self, now: float) -> None:
-        for key, (deadline, connection) in list(self._waiting.items()):
-            if now >= deadline:
+        for key, (deadline, connection, is_cancelled) in list(self._waiting.items()):
+            if now >= deadline or (is_cancelled is not None and is_cancelled()):
                 del self._waiting[key]
                 # The plain shutdown, not the TLS one, which would wait for the silent server's goodbye.
                 with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ the stream is read from raw bytes by `agents.llm.streams`, which costs a fractio
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,9 +19,13 @@ from agents.llm.deadlines import watch
 from agents.llm.failures import CLIENT_ERRORS, translate, words_of
 from agents.llm.servers import Server, connection_of, get_server
 from agents.llm.streams import AnswerReader
+from plugins.time_limits import call_within, while_wanted
 
 # What a server may refuse without the call losing its sense, and what is asked instead.
 OPTIONAL = {"stream_options": None, "temperature": None, "max_tokens": "max_completion_tokens"}
+
+# The client ends a call at its deadline by itself; only one that does not is left this much later.
+LATE_SECONDS = 5.0
 
 
 class OpenAICompatibleModel:
@@ -86,14 +91,18 @@ class OpenAICompatibleModel:
         self._stop_if_due(request, deadline, is_cancelled)
         response: httpx2.Response | None = None
         try:
-            response = self._ask(request, deadline)
-            with watch.over(connection_of(response), deadline=deadline):
+            response = self._ask_while_wanted(request, deadline, is_cancelled)
+            with watch.over(connection_of(response), deadline=deadline, is_cancelled=is_cancelled):
                 for piece in _read(response, reader):
                     yield piece
                     self._stop_if_due(request, deadline, is_cancelled)
+        except ModelError as error:
+            # A connection that the watch shut down may look like one that the server broke off.
+            if error.failure is ModelFailure.SERVER_ERROR:
+                self._stop_if_due(request, deadline, is_cancelled)
+            raise
         except CLIENT_ERRORS as error:
-            if time.monotonic() >= deadline:
-                raise self._too_late(request) from error
+            self._stop_if_due(request, deadline, is_cancelled)
             if reader.pieces and isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
                 message = f"{self.base_url} broke off in the middle of its answer ({error})."
                 raise ModelError(message, failure=ModelFailure.SERVER_ERROR) from error
@@ -101,6 +110,37 @@ class OpenAICompatibleModel:
         finally:
             if response is not None:
                 response.close()
+
+    def _ask_while_wanted(
+        self, request: CompletionRequest, deadline: float, is_cancelled: Callable[[], bool] | None
+    ) -> httpx2.Response:
+        """Send the request on another thread, so that a server which keeps its headers back can be left.
+
+        The socket of a request is not known before its response. One that was left is closed as soon as it
+        answers, which ends the server's work too.
+        """
+        if is_cancelled is None:
+            return self._ask(request, deadline)
+        answered: list[httpx2.Response] = []
+        is_left = threading.Event()
+
+        def ask() -> httpx2.Response:
+            answered.append(self._ask(request, deadline))
+            if is_left.is_set():
+                answered[0].close()
+            return answered[0]
+
+        def go_on() -> None:
+            self._stop_if_due(request, deadline, is_cancelled)
+
+        try:
+            with while_wanted(go_on):
+                return call_within(max(deadline - time.monotonic(), 0.0) + LATE_SECONDS, ask)
+        except ModelError:
+            is_left.set()
+            if answered:
+                answered[0].close()
+            raise
 
     def _ask(self, request: CompletionRequest, deadline: float) -> httpx2.Response:
         """Send the request; once more without each option that the server turns out to refuse."""

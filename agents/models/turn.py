@@ -10,6 +10,8 @@ class Turn(models.Model):
     `cause_kind` and `cause_id` name the cause and are unique, so that a cause is worked once. Errors and
     crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when one never ended.
     A parked turn waits for a person's word on one of its actions: it is out of its lane's way until then.
+    `collected_into` is the turn that answers this one's message together with its own; `collected_at` is when
+    a turn's own set of messages was stored. `interrupt_count` turns right before it were superseded for it.
     Foreign keys that a constraint begins with have no second index of their own. Those to the agent and its
     connection are not checked by the database, here and on messages, memories and deliveries: every check
     locks the one row that all turns share.
@@ -31,6 +33,9 @@ class Turn(models.Model):
         REPLIED = "replied"
         SILENT = "silent"
         APOLOGISED = "apologised"
+        COLLECTED = "collected"
+        SUPERSEDED = "superseded"
+        CONTROL = "control"
 
     class Evaluation(models.TextChoices):
         NONE = "none"
@@ -70,6 +75,12 @@ class Turn(models.Model):
     evaluation_attempts = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True)
     stop_requested_at = models.DateTimeField(null=True)
+    interrupt_requested_at = models.DateTimeField(null=True)
+    interrupt_count = models.PositiveSmallIntegerField(default=0, db_default=0)
+    collected_at = models.DateTimeField(null=True)
+    collected_into = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="collected", db_index=False
+    )
     received_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -90,6 +101,11 @@ class Turn(models.Model):
                 fields=["lane", "sequence"],
                 name="turn_evaluation_due",
                 condition=models.Q(evaluation="due"),
+            ),
+            models.Index(
+                fields=["collected_into"],
+                name="turn_collected_into",
+                condition=models.Q(collected_into__isnull=False),
             ),
             models.Index(fields=["-ended_at"], name="turn_dead", condition=models.Q(state="dead")),
         ]

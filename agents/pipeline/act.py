@@ -18,6 +18,7 @@ from django.db import DataError, IntegrityError
 
 from agents import approvals, effects, keeper, lanes, metrics
 from agents.approvals import Decision, Parked, Question
+from agents.keeper import Stopped, Watch
 from agents.models import Approval, Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
@@ -59,10 +60,13 @@ class _Named:
         return self.found is None or self.found.component.name in PLAIN_ACTIONS
 
 
-def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream) -> tuple[Reply, ...]:
+def take_actions(
+    scene: Scene, answer: Answer, trace: Trace, stream: TurnStream, watch: Watch
+) -> tuple[Reply, ...]:
     """Take each action and return what is to be said, in order.
 
-    Raises: Parked where one waits for a person; those after it were not taken.
+    Raises: Parked where one waits for a person, Stopped where the turn was ended meanwhile; those that are left
+    are not taken.
     """
     chosen = [_named(scene, answer, position, name) for position, name in enumerate(answer.actions)]
     is_plain = all(named.is_plain for named in chosen)
@@ -72,7 +76,8 @@ def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream)
     replies: list[Reply] = []
     results: list[ActionResult] = []
     for named in chosen:
-        result = _take(scene, trace, named, tuple(results), is_plain)
+        watch.go_on()
+        result = _take(scene, trace, watch, named, tuple(results), is_plain)
         results.append(result)
         replies += [
             Reply(text=effect.text, attachments=effect.attachments)
@@ -102,7 +107,12 @@ def _named(scene: Scene, answer: Answer, position: int, name: str) -> _Named:
 
 
 def _take(
-    scene: Scene, trace: Trace, named: _Named, previous: tuple[ActionResult, ...], rides_along: bool
+    scene: Scene,
+    trace: Trace,
+    watch: Watch,
+    named: _Named,
+    previous: tuple[ActionResult, ...],
+    rides_along: bool,
 ) -> ActionResult:
     earlier = trace.finished.get(named.step_name)
     if earlier is not None and earlier.state in FINISHED:
@@ -123,7 +133,7 @@ def _take(
         _ask_if_needed(scene, trace, named, named.found, earlier)
     if not named.is_plain and not is_allowed(named.found, scene):
         return _not_taken(trace, named, "This action is not allowed here.")
-    return _run(scene, trace, named, named.found, previous, decision)
+    return _run(scene, trace, watch, named, named.found, previous, decision)
 
 
 def _ask_if_needed(
@@ -172,6 +182,7 @@ def _settled(trace: Trace, named: _Named, decision: Decision) -> ActionResult:
 def _run(
     scene: Scene,
     trace: Trace,
+    watch: Watch,
     named: _Named,
     found: Registered[Action],
     previous: tuple[ActionResult, ...],
@@ -187,6 +198,8 @@ def _run(
     try:
         with trace.step(named.step_name, arguments=named.arguments) as step:
             if is_marked:
+                if not watch.may_go_outward():
+                    raise Stopped("The turn was to end before this action began.")
                 step.state = Step.State.STARTED
                 with trace.saving(also=step):
                     lanes.guard(scene.turn.lease)
@@ -208,6 +221,8 @@ def _run(
                 lanes.guard(scene.turn.lease)
                 if not is_marked:
                     use_word()
+    except Stopped:
+        raise
     except Exception:
         # Whether the last commit was made is not known: what the database has of this step is the truth.
         trace.forget(named.step_name)
@@ -244,6 +259,10 @@ def _execute(
             else:
                 result = call_within(action.time_limit_seconds, action.execute, context)
             check_effects(found.plugin, result.effects)
+    except Stopped:
+        if action.works_outward:
+            step.state = Step.State.UNCERTAIN
+        raise
     except Exception as error:  # a plugin may raise anything, and costs its own part only
         log.warning("action_failed", action=action.name, turn=str(scene.turn.id), exc_info=True)
         step.state = Step.State.FAILED

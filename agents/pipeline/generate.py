@@ -15,10 +15,6 @@ from agents.streams import TurnStream
 from agents.trace import Trace
 
 
-class Stopped(Exception):
-    """A person, or the loss of the lease, ended the answer."""
-
-
 def answer_message(
     scene: Scene,
     texts: Iterable[tuple[str, str]],
@@ -28,7 +24,7 @@ def answer_message(
 ) -> Answer:
     """Ask the model what to say and do; an answer that an earlier attempt recorded is taken as it is.
 
-    Raises: ModelError where no answer came; Stopped where the turn was ended meanwhile.
+    Raises: ModelError where no answer came; keeper.Stopped where the turn was ended meanwhile.
     """
     earlier = trace.find_finished("generate")
     if earlier is not None:
@@ -46,10 +42,6 @@ def answer_message(
                 on_token=lambda piece: stream.token(visible.feed(piece)),
                 is_cancelled=is_cancelled,
             )
-        except ModelError as error:
-            if error.failure == ModelFailure.CANCELLED:
-                raise Stopped("The answer was stopped.") from error
-            raise
         finally:
             stream.flush()
         answer = read_answer(clean_text(completion.text))

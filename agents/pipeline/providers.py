@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from agents import metrics
+from agents.keeper import Stopped
 from agents.models import Step
 from agents.scene import Scene
 from agents.trace import Trace
@@ -39,6 +40,8 @@ def gather(scene: Scene, trace: Trace) -> Gathered:
                 continue
             try:
                 provided = _ask(registered, scene)
+            except Stopped:
+                raise
             except Exception as error:  # a plugin may raise anything, and costs its own part only
                 log.warning("provider_failed", provider=provider.name, turn=str(scene.turn.id), exc_info=True)
                 failures[provider.name] = f"{type(error).__name__}: {error}"

@@ -14,6 +14,10 @@ from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
 from memory.retrieval import RecallQuery, recall
 from plugins.api import RecalledMemory
+from plugins.time_limits import TimeLimitExceeded, call_within
+
+EMBEDDING_SECONDS = 150.0
+"""More than an embedder takes by its own limits; on a thread, so that a turn which is to end can leave it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,8 @@ def recall_memories(scene: Scene, trace: Trace) -> Recalled:
         try:
             release_connection()
             embedder = get_embedder()
-            embedding = embedder.embed([scene.message.text])[0]
-        except EmbeddingError as error:
+            embedding = call_within(EMBEDDING_SECONDS, embedder.embed, [scene.message.text])[0]
+        except (EmbeddingError, TimeLimitExceeded) as error:
             step.error = str(error)
             return Recalled()
         memories = recall(
@@ -48,7 +52,11 @@ def recall_memories(scene: Scene, trace: Trace) -> Recalled:
                 embedding_model=embedder.name,
                 limit=settings.RECALL_LIMIT,
                 exclude_message_ids=frozenset(
-                    {scene.message.id, *(message.id for message in scene.state.recent_messages)}
+                    {
+                        scene.message.id,
+                        *scene.collected_ids,
+                        *(message.id for message in scene.state.recent_messages),
+                    }
                 ),
             )
         )

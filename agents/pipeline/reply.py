@@ -57,8 +57,13 @@ def _drafts(
     embedding: Sequence[float] | None,
     embedding_model: str,
 ) -> list[MemoryDraft]:
-    """Make a memory of the message, with the vector that recall made, and of each reply, which gets its own."""
-    heard = message_draft(scene.turn, embedding=embedding, embedding_model=embedding_model)
+    """Make a memory of the message, with the vector that recall made, and of each reply, which gets its own.
+
+    Where messages were collected, recall's vector is of all of them, and this one gets its own too.
+    """
+    heard = message_draft(scene.turn)
+    if embedding is not None and not scene.collected_ids:
+        heard = replace(heard, embedding=embedding, embedding_model=embedding_model)
     said = [
         replace(
             heard,

@@ -16,7 +16,7 @@ from agents import dispatcher, keeper, lanes, turns
 from agents.databases import own_connection
 from agents.inbox import receive
 from agents.lanes import ClaimedTurn, Fenced
-from agents.models import Lane
+from agents.models import Agent, Lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,6 +193,23 @@ def _terminate(pid: int) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_newer_message_is_heard(incoming: Any, agent: Agent, monkeypatch: Any) -> None:
+    Agent.objects.update(double_texting=Agent.DoubleTexting.INTERRUPT)
+    monkeypatch.setattr(keeper, "LOOK_PERIOD_SECONDS", 0.1)
+    monkeypatch.setattr(keeper, "_keeper", keeper._Keeper())
+    claimed = lanes.claim(receive(incoming()).lane_id)
+    assert claimed is not None
+    turn = claimed[1]
+    assert turn is not None
+    with keeper.watch_over(turn) as watch:
+        receive(incoming("and another thing"))
+        _until(watch.is_cancelled)
+        assert not watch.is_stopped
+        with pytest.raises(keeper.Stopped):
+            watch.go_on()
 
 
 def _until(condition: Any) -> None:

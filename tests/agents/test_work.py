@@ -8,7 +8,7 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from agents import lanes, turns, work
+from agents import lanes, work
 from agents.inbox import receive
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.router import answering_with
@@ -222,21 +222,6 @@ def test_a_paused_agent_answers_when_it_is_started_again(
     assert work.drain_lane(receipt.lane_id) == 0
     Agent.objects.update(status=Agent.Status.RUNNING)
     assert work.drain_lane(receipt.lane_id) == 1
-
-
-def test_a_stopped_answer_is_not_sent(incoming: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("agents.keeper.Watch.is_cancelled", lambda watch: watch.is_stopped)
-    receipt = receive(incoming())
-
-    def stopping(self: Any, turn: Any) -> None:
-        self.turn_id, self.lease, self.is_lost, self.is_stopped = turn.id, turn.lease, False, True
-        self.began_at = self.renewed_at = turn.lease.taken_at
-
-    monkeypatch.setattr("agents.keeper.Watch.__init__", stopping)
-    with answering_with(ScriptedModel("one two three")):
-        work.drain_lane(receipt.lane_id)
-    assert (Turn.objects.get().state, replies()) == ("stopped", [])
-    assert turns.request_stop(receipt.turn_id) is False, "it has ended"
 
 
 def test_a_message_that_names_others_in_a_group_is_not_answered(incoming: Any) -> None:

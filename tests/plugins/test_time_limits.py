@@ -8,7 +8,7 @@ import pytest
 import structlog
 from django.db import connection
 
-from plugins.time_limits import TimeLimitExceeded, call_within
+from plugins.time_limits import TimeLimitExceeded, call_within, while_wanted
 
 
 def test_what_is_returned_and_raised_comes_through() -> None:
@@ -32,6 +32,28 @@ def test_hanging_calls_keep_nobody_waiting() -> None:
         started = time.perf_counter()
         assert call_within(5, lambda: "served") == "served"
         assert time.perf_counter() - started < 1
+    finally:
+        free.set()
+
+
+class Unwanted(Exception):
+    """Nobody wants the result any more."""
+
+
+def test_a_call_that_nobody_wants_any_more_is_left() -> None:
+    free, looks = threading.Event(), []
+
+    def go_on() -> None:
+        looks.append(1)
+        if len(looks) > 1:
+            raise Unwanted
+
+    try:
+        with while_wanted(go_on), pytest.raises(Unwanted):
+            call_within(60, free.wait)
+        assert call_within(60, lambda: "wanted") == "wanted"
+        with while_wanted(lambda: None), pytest.raises(TimeLimitExceeded):
+            call_within(0.01, free.wait)
     finally:
         free.set()
 

@@ -78,7 +78,7 @@ def post_message(request: CallerRequest, agent: str, body: NewMessage) -> Status
             receipt.room_id,
             StreamEvent.MESSAGE,
             data,
-            turn_id=receipt.turn_id,
+            turn_id=None if receipt.is_obeyed else receipt.turn_id,
             message_id=receipt.message_id,
         )
     return Status(202, _taken(receipt, web_agent))
@@ -238,7 +238,7 @@ def _taken(receipt: Receipt, agent: WebAgent) -> TakenMessage:
     return TakenMessage(
         message=receipt.message_id,
         room=receipt.room_id,
-        turn=receipt.turn_id,
+        turn=None if receipt.is_obeyed else receipt.turn_id,
         events=f"{_events_address(receipt.room_id)}?message={receipt.message_id}",
         is_new=receipt.is_new,
         notice=f"{agent.name} is paused: your message waits until {agent.name} is back." if is_paused else "",
@@ -265,6 +265,7 @@ def _message_out(said: conversations.Said) -> MessageOut:
         client_id=payloads.client_id_of(message.external_id) if message.direction == "in" else "",
         turn=said.turn_id,
         turn_state=said.turn_state,
+        turn_outcome=said.turn_outcome,
         in_reply_to=said.in_reply_to,
         actions=[ActionOut(**vars(action)) for action in said.actions],
     )

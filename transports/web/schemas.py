@@ -18,7 +18,10 @@ class NewMessage(Schema):
 
 
 class TakenMessage(Schema):
-    """A message that was stored and will be answered; `events` is the address of its server-sent events."""
+    """A message that was stored and will be answered; `events` is the address of its server-sent events.
+
+    `turn` is null for a "stop" that ended another answer: nothing is made for it.
+    """
 
     message: UUID
     room: UUID
@@ -62,7 +65,12 @@ class ActionOut(Schema):
 
 
 class MessageOut(Schema):
-    """One message: `in` is the person's, `out` the agent's. `turn_state` is that of the turn it caused."""
+    """One message: `in` is the person's, `out` the agent's.
+
+    `turn_state` is that of the turn it caused, and `turn_outcome` says what came of it: among others
+    `collected` (answered with the next message), `superseded` (the next message came first) and `control`
+    (a "stop" that was obeyed).
+    """
 
     id: UUID
     direction: str
@@ -71,6 +79,7 @@ class MessageOut(Schema):
     client_id: str = ""
     turn: UUID | None
     turn_state: str = ""
+    turn_outcome: str = ""
     in_reply_to: UUID | None = None
     actions: list[ActionOut] = []
 

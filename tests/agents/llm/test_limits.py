@@ -41,6 +41,14 @@ def test_waiting_for_a_place_counts_towards_the_time() -> None:
     assert "MODEL_CONCURRENCY" in str(caught.value)
 
 
+def test_who_waits_for_a_place_can_be_called_off() -> None:
+    gate = Gate(concurrency=1)
+    with gate.passing(timeout_seconds=1), pytest.raises(ModelError) as caught:
+        GatedModel(ScriptedModel("never"), gate).complete(ask(timeout_seconds=60), is_cancelled=lambda: True)
+    assert caught.value.failure is ModelFailure.CANCELLED
+    assert GatedModel(ScriptedModel("served"), gate).complete(ask()).text == "served"
+
+
 def test_a_server_that_asked_for_rest_is_not_asked_again() -> None:
     limited = ModelError("slow down", failure=ModelFailure.RATE_LIMITED, retry_after_seconds=30)
     script = ScriptedModel([limited, "rested"])

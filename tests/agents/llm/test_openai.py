@@ -135,6 +135,37 @@ def test_a_server_that_never_ends_is_left_at_the_deadline(model: OpenAICompatibl
     assert model.complete(ask()).text == ANSWER
 
 
+@pytest.mark.parametrize("fault", ["hang", "silence"])
+def test_a_server_that_falls_silent_is_left_when_the_call_is_called_off(
+    server: OpenAIServer, model: OpenAICompatibleModel, fault: str
+) -> None:
+    """Before its headers as well as between two tokens; the call's own time is far from over."""
+    cancelled = threading.Event()
+    timer = threading.Timer(0.3, cancelled.set)
+    timer.start()
+    with pytest.raises(ModelError) as caught:
+        model.complete(ask(model=f"fail:{fault}", timeout_seconds=60), is_cancelled=cancelled.is_set)
+    assert caught.value.failure is ModelFailure.CANCELLED
+    assert model.complete(ask(), is_cancelled=lambda: False).text == ANSWER
+
+
+def test_an_answer_that_begins_after_it_was_called_off_is_closed(
+    server: OpenAIServer, model: OpenAICompatibleModel
+) -> None:
+    server.settings.latency_ms, server.settings.gap_ms = 600, 60_000
+    cancelled = threading.Event()
+    timer = threading.Timer(0.1, cancelled.set)
+    timer.start()
+    with pytest.raises(ModelError) as caught:
+        model.complete(ask(timeout_seconds=60), is_cancelled=cancelled.is_set)
+    assert caught.value.failure is ModelFailure.CANCELLED
+    assert server.connections, "the server was asked"
+    deadline = time.monotonic() + 10
+    while server.connections and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not server.connections, "its work is ended as soon as it answers"
+
+
 def test_a_silence_near_the_end_does_not_double_the_time(
     server: OpenAIServer, model: OpenAICompatibleModel
 ) -> None:

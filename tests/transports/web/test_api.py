@@ -7,7 +7,6 @@ import json
 import pytest
 from django.test import Client
 
-from agents import turns
 from agents.models import Agent, Message, Room, Turn
 from transports.models import Connection
 
@@ -172,9 +171,19 @@ def test_a_deleted_conversation_is_gone(agent, program):
 def test_a_turn_is_stopped_once(agent, program):
     turn = program.say("Hello")["turn"]
     assert program.client.post(f"/api/v1/turns/{turn}/stop").json() == {"is_stopping": True}
-    assert turns.find_stopped([Turn.objects.get().pk]) == {Turn.objects.get().pk}
-    Turn.objects.update(state="done")
+    assert Turn.objects.get().state == "stopped"
     assert program.client.post(f"/api/v1/turns/{turn}/stop").json() == {"is_stopping": False}
+
+
+def test_a_stop_that_ends_an_answer_has_none_of_its_own(agent, program):
+    asked = program.say("Tell me everything")
+    stop = program.say("stop")
+    assert (asked["turn"] is not None, stop["turn"]) == (True, None)
+    read = program.client.get(f"/api/v1/rooms/{asked['room']}/messages").json()["messages"]
+    assert [(message["turn_state"], message["turn_outcome"]) for message in read] == [
+        ("stopped", ""),
+        ("done", "control"),
+    ]
 
 
 def test_nobody_reaches_anothers_room(agent, make_program):

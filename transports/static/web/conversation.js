@@ -171,11 +171,14 @@ export class Conversation {
     if (!turn.live) return;
     turn.live.element.classList.remove("waiting", "streaming");
     const isStopped = data.turn_state === "stopped";
+    const isDoubleTexted = ["collected", "superseded", "control"].includes(data.turn_outcome);
     if (turn.text) {
       turn.live.body.replaceChildren(renderMarkdown(turn.text));
       this.tools(turn.live, turn.text, turn.exchange, new Date());
     } else turn.live.element.remove();
-    if (isStopped) this.note(turn.exchange, "You stopped this answer.");
+    // What was said next is answered for it, or it was a "stop" itself: nothing is missing here.
+    if (isDoubleTexted) this.onChange();
+    else if (isStopped) this.note(turn.exchange, "You stopped this answer.");
     else if (!turn.text) {
       const isDead = data.turn_state === "dead";
       this.note(turn.exchange, `${this.agentName} ${isDead ? "could not" : "chose not to"} answer.`, isDead ? "fault" : "");
