@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 
 from agents import lanes, turns
 from agents.lanes import ClaimedTurn, Fenced
+from agents.trace import Trace
 from agents.wakeups import wake
 
 log = structlog.get_logger(__name__)
@@ -22,17 +23,18 @@ RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 300.0
 
 
-def hand_back(turn: ClaimedTurn, *, reason: str) -> bool:
-    """Put the turn back as it was, as soon as the database answers; tell whether its lane needs no more of this
-    worker. It does where the turn turns out to have ended, and the lane is held still.
+def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str) -> bool:
+    """Put the turn back, as soon as the database answers; tell whether its lane needs no more of this worker. It
+    does where the turn turns out to have ended, and the lane is held still.
 
+    What was heard of a model is kept with it: no answer is asked for twice because of an outage.
     The token decides, not the lease's time: what nobody else has claimed meanwhile can be put back.
     Unit: gives up after PATIENCE_SECONDS; the lease is over then, and whoever claims it counts a crash.
     """
     gives_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return _hand_back(turn, reason)
+            return _hand_back(turn, trace, reason)
         except (OperationalError, InterfaceError) as error:
             connection.close()
             if time.monotonic() > gives_up_at:
@@ -41,9 +43,9 @@ def hand_back(turn: ClaimedTurn, *, reason: str) -> bool:
             time.sleep(RETRY_SECONDS)
 
 
-def _hand_back(turn: ClaimedTurn, reason: str) -> bool:
+def _hand_back(turn: ClaimedTurn, trace: Trace, reason: str) -> bool:
     try:
-        with transaction.atomic():
+        with trace.saving():
             turns.put_back(turn, error=reason, is_counted=False)
             lanes.release(turn.lease)
     except Fenced:

@@ -81,6 +81,7 @@ def _work(turn: ClaimedTurn) -> bool:
         lease_token=turn.lease.token,
         is_on=turn.supports_streaming,
     )
+    trace = Trace(turn.id)
     try:
         trace = open_trace(turn.id, is_second_attempt=turn.is_second_attempt)
         if turn.crash_count >= settings.TURN_MAX_CRASHES:
@@ -97,11 +98,11 @@ def _work(turn: ClaimedTurn) -> bool:
     except Fenced as error:
         # The lease may be over without anybody having claimed the lane: then the turn is put back uncounted.
         log.warning("turn_fenced", error=str(error))
-        return outages.hand_back(turn, reason=str(error))
+        return outages.hand_back(turn, trace, reason=str(error))
     except Exception as error:
         if not is_away(error):
             raise
-        return outages.hand_back(turn, reason=f"{type(error).__name__}: {error}")
+        return outages.hand_back(turn, trace, reason=f"{type(error).__name__}: {error}")
     finally:
         structlog.contextvars.unbind_contextvars("turn", "lane")
 

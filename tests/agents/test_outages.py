@@ -18,6 +18,7 @@ from agents.lanes import ClaimedTurn
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Delivery, Lane, Message, Turn
+from agents.trace import Trace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,7 +178,7 @@ def test_a_turn_is_given_up_when_the_database_stays_away(incoming: Any, monkeypa
     claimed = lanes.claim(receipt.lane_id)
     assert claimed is not None
     assert isinstance(claimed[1], ClaimedTurn)
-    assert outages.hand_back(claimed[1], reason="away") is True
+    assert outages.hand_back(claimed[1], Trace(claimed[1].id), reason="away") is True
 
 
 def test_a_database_that_refuses_is_not_away() -> None:
