@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from agents.fields import EncryptedJSONField
@@ -103,4 +103,18 @@ def check_limits(**_rest: Any) -> list[CheckMessage]:
         )
         for name in AT_LEAST_ONE
         if getattr(settings, name) < 1
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_crash_points(**_rest: Any) -> list[CheckMessage]:
+    """Report a plan of crashes in production: processes would kill themselves by it."""
+    if not settings.CRASHPOINTS:
+        return []
+    return [
+        Error(
+            f"CRASHPOINTS is {settings.CRASHPOINTS!r}: processes kill themselves as that plan says.",
+            hint="Unset it. It is for tests alone.",
+            id="agents.E010",
+        )
     ]

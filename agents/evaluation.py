@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
+from agents.crashpoints import reach
 from agents.lanes import SELECT_TAKEN, ClaimedTurn, take_turn_by
 from agents.models import Turn
 from agents.pipeline.evaluate import evaluate
@@ -62,6 +63,7 @@ def evaluate_lane(lane_id: UUID) -> int:
         turn = claimed[1] if claimed else None
         if turn is None:
             return count
+        reach("evaluation.claimed")
         _evaluate(turn)
         count += 1
 
@@ -90,6 +92,8 @@ def _evaluate(turn: ClaimedTurn) -> None:
             for apply in results:
                 apply()
             trace.save()
+            reach("evaluation.before_commit")
+        reach("evaluation.after_commit")
 
 
 def _attempts(turn: ClaimedTurn) -> int:

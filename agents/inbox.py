@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from agents import senders
 from agents.cleaning import clean_json, clean_text
+from agents.crashpoints import reach
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Message, Turn
 from agents.senders import ConnectionFacts
@@ -70,9 +71,12 @@ def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
         raise Refused(f"{facts.agent_name} does not answer its own account.")
     try:
         with transaction.atomic():
-            return _store(incoming, facts, is_limited=is_limited)
+            receipt = _store(incoming, facts, is_limited=is_limited)
+            reach("inbox.before_commit")
     except _SecondCopy:
         return _receipt_of_first(incoming)
+    reach("inbox.after_commit")
+    return receipt
 
 
 def _store(incoming: Incoming, facts: ConnectionFacts, *, is_limited: bool) -> Receipt:

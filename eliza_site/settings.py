@@ -66,6 +66,7 @@ env = environ.Env(
     RECENT_MESSAGES=(int, 16),
     RECALL_LIMIT=(int, 6),
     ELIZA_PLUGINS=(list, []),
+    CRASHPOINTS=(str, ""),
 )
 environ.Env.read_env(BASE_DIR / ".env")
 RUN_DIR = Path(env("RUN_DIR"))
@@ -306,3 +307,7 @@ PROMPT_MAX_TOKENS = env("PROMPT_MAX_TOKENS")
 RECENT_MESSAGES = env("RECENT_MESSAGES")
 RECALL_LIMIT = env("RECALL_LIMIT")
 PLUGINS = env("ELIZA_PLUGINS")
+
+# Tests ------------------------------------------------------------------------------------------------------
+
+CRASHPOINTS = env("CRASHPOINTS")

@@ -17,6 +17,7 @@ from cachetools.keys import hashkey
 from django.conf import settings
 
 from agents import outbox
+from agents.crashpoints import reach
 from agents.databases import release_connection
 from agents.models import Agent, Delivery
 from agents.outbox import ClaimedDelivery
@@ -54,12 +55,16 @@ def _deliver(delivery: ClaimedDelivery) -> tuple[bool, bool]:
             return _unsent(delivery, Delivery.State.UNCERTAIN, error), False
         view = _view(delivery)
         release_connection()
+        reach("delivery.claimed")
         acknowledgement = transport.deliver(view, delivery.outgoing)
+        reach("delivery.sent")
     except TransportError as error:
         return _refused(delivery, transport, error), False
     except UnknownTransport as error:
         return _unsent(delivery, Delivery.State.FAILED, str(error)), False
-    return outbox.record_sent(delivery, acknowledgement), True
+    is_more = outbox.record_sent(delivery, acknowledgement)
+    reach("delivery.recorded")
+    return is_more, True
 
 
 def _refused(delivery: ClaimedDelivery, transport: Transport, error: TransportError) -> bool:

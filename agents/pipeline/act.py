@@ -14,6 +14,7 @@ import structlog
 from django.db import transaction
 
 from agents import effects, lanes, metrics
+from agents.crashpoints import reach
 from agents.models import Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
@@ -35,6 +36,7 @@ def take_actions(scene: Scene, answer: Answer, trace: Trace, stream: TurnStream)
     is_plain = all(found is None or found.component.name in PLAIN_ACTIONS for found in chosen)
     if not is_plain:
         _save(scene, trace)
+        reach("answer.saved")
     replies: list[Reply] = []
     results: list[ActionResult] = []
     for position, (name, found) in enumerate(zip(answer.actions, chosen, strict=True)):
@@ -85,10 +87,12 @@ def _take(
         if found.component.works_outward:
             step.state = Step.State.STARTED
             _save(scene, trace, started=step)
+            reach("action.started")
             step.state = Step.State.DONE
         result = _execute(scene, found, arguments, previous, step)
         _kept(step, result)
     if not is_plain:
+        reach("action.done")
         with transaction.atomic():
             lanes.guard(scene.turn.lease)
             effects.apply_effects(
@@ -102,6 +106,7 @@ def _take(
                 is_in_turn=True,
             )
             trace.save()
+        reach("action.saved")
     return result
 
 

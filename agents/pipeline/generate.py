@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from agents.asking import ask_model
 from agents.cleaning import clean_text
+from agents.crashpoints import reach
 from agents.llm.base import ModelClass, ModelError, ModelFailure
 from agents.offers import offered_actions
 from agents.prompts import answer_prompt
@@ -37,6 +38,11 @@ def answer_message(
             return _answer_from(earlier.output)
         actions = [registered.component for registered in offered_actions(scene)]
         visible = VisibleText()
+
+        def hear(piece: str) -> None:
+            reach("model.answering")
+            stream.token(visible.feed(piece))
+
         try:
             completion = ask_model(
                 scene,
@@ -44,7 +50,7 @@ def answer_message(
                 answer_prompt(scene, texts, actions),
                 purpose="answer",
                 model_class=ModelClass.LARGE,
-                on_token=lambda piece: stream.token(visible.feed(piece)),
+                on_token=hear,
                 is_cancelled=is_cancelled,
             )
         except ModelError as error:
@@ -53,6 +59,7 @@ def answer_message(
             raise
         finally:
             stream.flush()
+        reach("model.answered")
         answer = read_answer(clean_text(completion.text))
         trace.note_parse_path(answer.parse_path)
         if not answer.text and not _acts(answer):
