@@ -9,6 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import connection, transaction
 
 from agents.crashpoints import reach
@@ -19,7 +20,6 @@ from agents.trace import open_trace
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 180
 MAX_ATTEMPTS = 3
 
 CLAIM = (
@@ -59,7 +59,7 @@ def evaluate_lane(lane_id: UUID) -> int:
     """Evaluate the lane's ended turns until none is due, and return how many were."""
     count = 0
     while True:
-        claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": LEASE_SECONDS})
+        claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": settings.EVALUATION_LEASE_SECONDS})
         turn = claimed[1] if claimed else None
         if turn is None:
             return count

@@ -23,8 +23,6 @@ from agents.envelopes import Acknowledgement, Outgoing
 from agents.wakeups import hand_on_after_commit
 from plugins.api import Attachment
 
-DELIVERY_LEASE_SECONDS = 30
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
@@ -179,7 +177,10 @@ def find_due(limit: int) -> list[tuple[UUID, UUID]]:
 def claim(connection_id: UUID, room_id: UUID) -> ClaimedDelivery | None:
     """Claim the first open delivery of the connection's room; None where none is due or free."""
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"connection": connection_id, "room": room_id, "lease": DELIVERY_LEASE_SECONDS})
+        cursor.execute(
+            CLAIM,
+            {"connection": connection_id, "room": room_id, "lease": settings.DELIVERY_LEASE_SECONDS},
+        )
         row = cursor.fetchone()
     if row is None:
         return None
