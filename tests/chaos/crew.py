@@ -7,77 +7,86 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from eliza_site.embedded.processes import Child, Command, die_with_parent
-from eliza_site.fleet.procfile import read_procfile
+import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from eliza_site.fleet.procfile import read_procfile
+from tests.chaos.zygote import ROOT, Zygote
+
 ANSWER_SECONDS = 30.0
+CELERY = "celery -A eliza_site "
 
 
 class SenderDied(Exception):
     """The sender died before it had answered: nobody knows whether the message was stored."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process that was forked from the zygote, or started beside it; the test is not its parent."""
+
+    pid: int
+    log: Path
+
+    def is_running(self) -> bool:
+        """Tell whether it is alive; one that hangs is."""
+        try:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def is_ready(self) -> bool:
+        """Tell whether a worker has said that it takes work."""
+        return self.is_running() and " ready." in self.log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; one that is gone already hears none."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it and whatever it left in its session, and see it gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        while self.is_running():
+            time.sleep(0.005)
+
+
 class Sender:
     """One process that brings messages in."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, zygote: Zygote, log: Path) -> None:
+        child_input, self._input = os.pipe()
+        self._output, child_output = os.pipe()
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.sender"],
-                cwd=ROOT,
-                env=dict(environment),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                preexec_fn=die_with_parent(signal.SIGKILL),
-            )
+            pid = zygote.fork("sender", [], stdin=child_input, stdout=child_output, stderr=errors.fileno())
+        os.close(child_input)
+        os.close(child_output)
+        self.process = Process(pid=pid, log=log)
         self._read = b""
-        self._is_ready = False
-
-    def is_running(self) -> bool:
-        """Tell whether the process is alive."""
-        return self._process.poll() is None
 
     def ask(self, door: str, **arguments: Any) -> dict[str, Any]:
         """Give one order and return the answer.
 
         Raises: SenderDied.
         """
-        if not self._is_ready:
-            self._answer()
-            self._is_ready = True
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"door": door, **arguments}).encode() + b"\n")
+            os.write(self._input, json.dumps({"door": door, **arguments}).encode() + b"\n")
         except BrokenPipeError as error:
             raise SenderDied from error
-        return self._answer()
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         deadline = time.monotonic() + ANSWER_SECONDS
         while b"\n" not in self._read:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+            if left <= 0 or not select.select([self._output], [], [], left)[0]:
                 raise SenderDied
-            piece = self._process.stdout.read(65536)
+            piece = os.read(self._output, 65536)
             if not piece:
                 raise SenderDied
             self._read += piece
@@ -85,89 +94,125 @@ class Sender:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        os.close(self._input)
+        os.close(self._output)
+
 
 class Crew:
-    """Workers and senders, always as many as there should be; `tend` replaces those that died.
+    """Workers and a sender, always as many as there should be; `tend` replaces those that died."""
 
-    A sender more than is needed is kept ready, because a process takes a second or two to start.
-    """
-
-    def __init__(self, environment: Mapping[str, str], logs: Path, *, workers: int, senders: int = 2) -> None:
+    def __init__(self, environment: Mapping[str, str], logs: Path, *, workers: int) -> None:
         self.environment = dict(environment)
         self.logs = logs
         self.worker_count = workers
         self.deaths = 0
-        self.workers: list[Child] = []
+        self.workers: list[Process] = []
         self._numbers = count(1)
         self._line = read_procfile(ROOT / "Procfile")["worker"]
-        self._sender_count = senders
-        self._senders: list[Sender] = []
+        self._sender: Sender | None = None
+        self._zygote = Zygote(environment, logs / "zygote.log")
 
     def tend(self) -> None:
-        """Start a worker or sender for each that died."""
+        """Start a worker for each that died."""
         alive = [worker for worker in self.workers if worker.is_running()]
         self.deaths += len(self.workers) - len(alive)
         self.workers = alive
         while len(self.workers) < self.worker_count:
             self.workers.append(self.start_worker())
-        self._bury_senders()
 
-    def start_worker(self, **environment: str) -> Child:
-        """Start one worker process by the Procfile's own line; the caller keeps it, or `tend` does."""
-        number = str(next(self._numbers))
-        child = Child(
-            Command(
-                name=f"worker-{number}",
-                argv=("/bin/sh", "-c", self._line),
-                folder=ROOT,
-                log=self.logs / f"worker-{number}.log",
-                environment={**self.environment, "WORKER_NUMBER": number, **environment},
+    def start_worker(self) -> Process:
+        """Fork one worker process with the arguments of the Procfile's line."""
+        number, log = self._next_log()
+        with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+            pid = self._zygote.fork(
+                "worker",
+                self._worker_arguments(number),
+                stdin=nothing.fileno(),
+                stdout=output.fileno(),
+                stderr=output.fileno(),
             )
-        )
-        child.start()
-        return child
+        return Process(pid=pid, log=log)
 
-    def ready_workers(self) -> list[Child]:
+    def spawn_worker(self, **environment: str) -> Process:
+        """Start one worker by the Procfile's line itself, with other settings; `tend` keeps it as any other."""
+        number, log = self._next_log()
+        with log.open("ab") as output:
+            started = subprocess.Popen(
+                ["/bin/sh", "-c", self._line],
+                cwd=ROOT,
+                env={**self.environment, "WORKER_NUMBER": str(number), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        worker = Process(pid=started.pid, log=log)
+        self.workers.append(worker)
+        return worker
+
+    def manage(self, *arguments: str) -> None:
+        """Run a management command to its end."""
+        log = self.logs / "manage.log"
+        with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+            pid = self._zygote.fork(
+                "manage",
+                list(arguments),
+                stdin=nothing.fileno(),
+                stdout=output.fileno(),
+                stderr=output.fileno(),
+            )
+        while Process(pid=pid, log=log).is_running():
+            time.sleep(0.01)
+        assert "Error" not in log.read_text(), log.read_text()
+
+    def ready_workers(self) -> list[Process]:
         """Return the workers that are alive and take work."""
-        return [worker for worker in self.workers if worker.is_running() and is_ready(worker)]
-
-    def kill(self, worker: Child) -> None:
-        """Kill a worker without a word; what it left in its session dies with it."""
-        worker.kill()
+        return [worker for worker in self.workers if worker.is_ready()]
 
     def ask(self, door: str, **arguments: Any) -> dict[str, Any]:
         """Give an order to a sender, and to the next where one dies of it, until it is answered."""
         while True:
-            self._bury_senders()
+            if self._sender is None:
+                self._sender = Sender(self._zygote, self.logs / "senders.log")
             try:
-                return self._senders[0].ask(door, **arguments)
+                return self._sender.ask(door, **arguments)
             except SenderDied:
-                self._senders.pop(0).end()
+                self._sender.end()
+                self._sender = None
                 self.deaths += 1
 
     def end(self) -> None:
-        """End all processes."""
-        for sender in self._senders:
-            sender.end()
+        """End all processes: workers as an operator would, and what then is left."""
+        if self._sender is not None:
+            self._sender.end()
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            self._each(lambda worker, number=number: worker.signal(number))
+        deadline = time.monotonic() + 10.0
+        while any(worker.is_running() for worker in self.workers) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._each(Process.kill)
+        self._zygote.end()
+
+    def _each(self, do: Callable[[Process], object]) -> None:
         for worker in self.workers:
-            if worker.is_running() and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGCONT)
-            worker.ask_to_stop()
-        for worker in self.workers:
-            worker.stop()
+            do(worker)
 
-    def _bury_senders(self) -> None:
-        for sender in [sender for sender in self._senders if not sender.is_running()]:
-            self._senders.remove(sender)
-            sender.end()
-            self.deaths += 1
-        while len(self._senders) < self._sender_count:
-            self._senders.append(Sender(self.environment, self.logs / "senders.log"))
+    def _next_log(self) -> tuple[int, Path]:
+        number = next(self._numbers)
+        return number, self.logs / f"worker-{number}.log"
 
-
-def is_ready(worker: Child) -> bool:
-    """Tell whether a worker has said that it takes work."""
-    try:
-        return " ready." in worker.command.log.read_text(errors="replace")
-    except FileNotFoundError:
-        return False
+    def _worker_arguments(self, number: int) -> list[str]:
+        """Let the shell read the Procfile's line, as it does when it starts a worker."""
+        arguments = self._line.partition(CELERY)[2]
+        assert arguments, f"The Procfile's worker line does not start {CELERY!r}."
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"printf '%s\\n' {arguments}"],
+            env={**self.environment, "WORKER_NUMBER": str(number)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()

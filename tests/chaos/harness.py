@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import subprocess
 import sys
 import time
 import uuid
@@ -27,7 +26,7 @@ import psycopg
 from agents import crashpoints
 from agents.crashpoints import Fault, Hit
 from tests.chaos import errands
-from tests.chaos.crew import ROOT, Crew
+from tests.chaos.crew import Crew
 from tests.chaos.servers import OwnPostgres, OwnValkey, server_folder
 from tests.doubles.openai_server import OpenAIServer
 from transports.fake import ledger
@@ -253,10 +252,10 @@ def fleet_running(
         else:
             database = stack.enter_context(_own_database())
         settings = _environment(folder, database, valkey.url, model.base_url) | environment
-        _manage(settings, "migrate", "--verbosity", "0")
         crew = Crew(settings, folder, workers=workers)
         fleet = Fleet(folder=folder, crew=crew, model=model, valkey=valkey, postgres=postgres)
         stack.callback(fleet.end)
+        crew.manage("migrate", "--verbosity", "0")
         fleet.settle_in()
         yield fleet
 
@@ -287,18 +286,6 @@ def _environment(folder: Path, database: str, valkey: str, model: str) -> dict[s
         errands.DONE_VARIABLE: str(folder / "errands.txt"),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
-
-
-def _manage(environment: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @contextmanager

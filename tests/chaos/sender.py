@@ -1,6 +1,7 @@
 """The sender of a fault test: a process of its own that brings messages in, and may be killed in it.
 
-It reads one JSON object a line and answers each with one. `say` is `inbox.receive`; the rest prepares.
+The zygote forks it. It reads one JSON object a line and answers each with one: `say` is `inbox.receive`, the
+rest prepares.
 """
 
 from __future__ import annotations
@@ -11,15 +12,11 @@ import sys
 from typing import Any
 from uuid import UUID
 
-import django
-
-django.setup()
-
-from agents import agents  # noqa: E402
-from agents.envelopes import Incoming, IncomingPerson, IncomingRoom  # noqa: E402
-from agents.inbox import receive  # noqa: E402
-from agents.models import Agent, Character, CharacterVersion  # noqa: E402
-from transports.models import Connection  # noqa: E402
+from agents import agents
+from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
+from agents.inbox import receive
+from agents.models import Agent, Character, CharacterVersion
+from transports.models import Connection
 
 
 def say(*, connection: str, external_id: str, person: str, room: str, text: str) -> dict[str, Any]:
@@ -71,15 +68,11 @@ DOORS = {door.__name__: door for door in (say, make_agent, connect, pause, start
 
 def main() -> None:
     """Answer until the input ends."""
-    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         try:
             answer = DOORS[order.pop("door")](**order)
         except Exception as error:  # the door of this process: the test sees what failed
             answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()

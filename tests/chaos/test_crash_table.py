@@ -159,17 +159,21 @@ def test_killed_at_dispatcher_found(fleet: Fleet, run: str) -> None:
 def test_killed_at_lane_before_release(fleet: Fleet, run: str) -> None:
     """A lane whose agent was paused is let go with what waits in it; it is worked when the agent is back."""
     for _kill in KILLS[run]:
-        fleet.plan(Fault(point="lane.before_release"))
-        fleet.model.control({"latency_ms": 800.0})
-        person = fleet.new_person()
-        spoken = [fleet.say("", person) for _message in range(2)]
-        fleet.wait(lambda: fleet.asked(spoken)[0] == 1, "the first answer asked for")
-        fleet.crew.ask("pause", agent=fleet.agent)
-        fleet.wait(lambda: fleet.happened() == 1, "a kill before the release")
-        fleet.crew.ask("start", agent=fleet.agent)
-        fleet.wait_until_over(spoken)
-        assert fleet.verdict(spoken).is_clean
-        asked_once(fleet, spoken, 1)
+        _kill_before_release(fleet)
+
+
+def _kill_before_release(fleet: Fleet) -> None:
+    fleet.plan(Fault(point="lane.before_release"))
+    fleet.model.control({"latency_ms": 800.0})
+    person = fleet.new_person()
+    spoken = [fleet.say("", person) for _message in range(2)]
+    fleet.wait(lambda: fleet.asked(spoken)[0] == 1, "the first answer asked for")
+    fleet.crew.ask("pause", agent=fleet.agent)
+    fleet.wait(lambda: fleet.happened() == 1, "a kill before the release")
+    fleet.crew.ask("start", agent=fleet.agent)
+    fleet.wait_until_over(spoken)
+    assert fleet.verdict(spoken).is_clean
+    asked_once(fleet, spoken, 1)
 
 
 @pytest.mark.parametrize("point", ["action.started", "action.done"])
