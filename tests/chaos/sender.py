@@ -63,7 +63,13 @@ def start(*, agent: str) -> dict[str, Any]:
     return {}
 
 
-DOORS = {door.__name__: door for door in (say, make_agent, connect, pause, start)}
+def set_on_uncertain(*, agent: str, choice: str) -> dict[str, Any]:
+    """Choose what becomes of a reply that may have been sent."""
+    Agent.objects.filter(pk=agent).update(on_uncertain=choice)
+    return {}
+
+
+DOORS = {door.__name__: door for door in (say, make_agent, connect, pause, start, set_on_uncertain)}
 
 
 def main() -> None:
