@@ -27,6 +27,7 @@ from agents import crashpoints
 from agents.crashpoints import Fault, Hit
 from tests.chaos import errands
 from tests.chaos.crew import Crew
+from tests.chaos.proxy import FaultProxy
 from tests.chaos.servers import OwnPostgres, OwnValkey, server_folder
 from tests.doubles.openai_server import OpenAIServer
 from transports.fake import ledger
@@ -53,8 +54,19 @@ class Spoken:
     is_new: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proxies:
+    """What stands between the fleet and its servers; the test itself asks the database directly."""
+
+    database: FaultProxy
+    valkey: FaultProxy
+
+
 class Fleet:
-    """A running fleet, and all that a test does with it."""
+    """A running fleet, and all that a test does with it.
+
+    Where `has_proxies` or `has_own_postgres` was not asked for, `proxies` or `postgres` is None.
+    """
 
     def __init__(
         self,
@@ -64,8 +76,12 @@ class Fleet:
         model: OpenAIServer,
         valkey: OwnValkey,
         postgres: OwnPostgres | None,
+        database_url: str,
+        proxies: Proxies | None,
     ) -> None:
         self.folder = folder
+        self._database_url = database_url
+        self.proxies = proxies
         self.crew = crew
         self.model = model
         self.valkey = valkey
@@ -129,7 +145,7 @@ class Fleet:
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the fleet's database, over a new session where the last one was cut."""
         if self._session is None or self._session.closed:
-            self._session = psycopg.connect(self.crew.environment["DATABASE_URL"], autocommit=True)
+            self._session = psycopg.connect(self._database_url, autocommit=True)
         try:
             return self._session.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
         except psycopg.OperationalError:
@@ -236,7 +252,12 @@ def text_of(kind: str, key: str) -> str:
 
 @contextmanager
 def fleet_running(
-    folder: Path, *, workers: int = 3, has_own_postgres: bool = False, **environment: str
+    folder: Path,
+    *,
+    workers: int = 3,
+    has_own_postgres: bool = False,
+    has_proxies: bool = False,
+    **environment: str,
 ) -> Iterator[Fleet]:
     """Run a fleet whose logs and ledgers lie in `folder`; `environment` changes its settings."""
     with ExitStack() as stack:
@@ -251,9 +272,28 @@ def fleet_running(
             database = postgres.url
         else:
             database = stack.enter_context(_own_database())
-        settings = _environment(folder, database, valkey.url, model.base_url) | environment
-        crew = Crew(settings, folder, workers=workers)
-        fleet = Fleet(folder=folder, crew=crew, model=model, valkey=valkey, postgres=postgres)
+        proxies = None
+        if has_proxies:
+            proxies = Proxies(
+                database=stack.enter_context(FaultProxy(database)),
+                valkey=stack.enter_context(FaultProxy(valkey.url)),
+            )
+        settings = _environment(
+            folder,
+            proxies.database.url if proxies else database,
+            proxies.valkey.url if proxies else valkey.url,
+            model.base_url,
+        )
+        crew = Crew(settings | environment, folder, workers=workers)
+        fleet = Fleet(
+            folder=folder,
+            crew=crew,
+            model=model,
+            valkey=valkey,
+            postgres=postgres,
+            database_url=database,
+            proxies=proxies,
+        )
         stack.callback(fleet.end)
         crew.manage("migrate", "--verbosity", "0")
         fleet.settle_in()
