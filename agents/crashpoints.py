@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -164,7 +165,8 @@ def _happen(fault: Fault) -> None:
         case Kind.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         case Kind.STOP:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: it would go on for a moment while another thread takes the signal.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case Kind.SLEEP:
             time.sleep(fault.seconds)
         case Kind.RAISE:

@@ -27,7 +27,8 @@ def session_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def fleet(session_fleet: Fleet) -> Iterator[Fleet]:
     """The fleet at full strength, and whole again after the test."""
     session_fleet.plan()
-    session_fleet.crew.tend()
+    session_fleet.await_quiet()
+    session_fleet.await_workers()
     yield session_fleet
     session_fleet.plan()
     session_fleet.model.control({"latency_ms": 0.0, "gap_ms": 0.0, "fault": ""})

@@ -28,6 +28,7 @@ from agents.crashpoints import Fault, Hit
 from tests.chaos import errands
 from tests.chaos.crew import Crew
 from tests.chaos.proxy import FaultProxy
+from tests.chaos.sender import SENDERS_PLAN
 from tests.chaos.servers import OwnPostgres, OwnValkey, server_folder
 from tests.doubles.openai_server import OpenAIServer
 from transports.fake import ledger
@@ -38,6 +39,17 @@ CONVERGE_SECONDS = LEASE_SECONDS + 2 * DISPATCH_SECONDS
 LOOK_SECONDS = 0.03
 PATIENCE_SECONDS = 60.0
 KEYED, KEYLESS = "fake", "fake-keyless"
+ASKED_AGAIN = """
+SELECT message.external_id FROM agents_modelcall AS call JOIN agents_turn AS turn ON turn.id = call.turn_id
+JOIN agents_message AS message ON message.id = turn.message_id
+WHERE call.error = '' AND call.purpose = 'answer' AND message.external_id = ANY(%s)
+GROUP BY turn.id, message.external_id HAVING count(*) > 1
+"""
+"""The messages with two recorded answers: the second was asked for although the first was there."""
+BUSY = """
+SELECT 1 FROM agents_turn WHERE state IN ('waiting', 'running') OR evaluation = 'due'
+UNION ALL SELECT 1 FROM agents_delivery WHERE state IN ('pending', 'sending') LIMIT 1
+"""
 
 
 class NotOver(AssertionError):
@@ -87,6 +99,7 @@ class Fleet:
         self.valkey = valkey
         self.postgres = postgres
         self.plan_path = folder / "plan.json"
+        self.senders_plan_path = folder / SENDERS_PLAN
         self.ledger_path = folder / "network.jsonl"
         self.errands_path = folder / "errands.txt"
         self._numbers = count(1)
@@ -129,12 +142,18 @@ class Fleet:
     # What happens ----------------------------------------------------------------------------------------
 
     def plan(self, *faults: Fault) -> None:
-        """Plan these faults, in place of those before; none ends them."""
-        crashpoints.write_plan(self.plan_path, faults)
+        """Plan these faults, in place of those before; none ends them.
+
+        Those of the way in, and of the wake-ups on it, are the senders', the others are the workers': what a
+        worker wakes meanwhile is not counted as a sender's.
+        """
+        for path, is_senders in ((self.plan_path, False), (self.senders_plan_path, True)):
+            crashpoints.write_plan(path, [fault for fault in faults if is_of_senders(fault) == is_senders])
 
     def hits(self) -> list[Hit]:
         """Return which of the planned points were reached."""
-        return crashpoints.read_hits(self.plan_path)
+        paths = (self.plan_path, self.senders_plan_path)
+        return [hit for path in paths for hit in crashpoints.read_hits(path)]
 
     def happened(self) -> int:
         """Return how many of the planned faults have happened."""
@@ -176,6 +195,10 @@ class Fleet:
     def asked(self, spoken: Sequence[Spoken]) -> list[int]:
         """Return how often the model was asked about each message."""
         return [self.model.asked[one.text] for one in spoken]
+
+    def asked_again(self, spoken: Sequence[Spoken]) -> list[str]:
+        """Return the messages whose recorded answer was asked for a second time."""
+        return [row[0] for row in self.sql(ASKED_AGAIN, [one.said.external_id for one in spoken])]
 
     def learnt(self, spoken: Sequence[Spoken]) -> list[int]:
         """Return how often the evaluator's effect was applied for each message."""
@@ -226,6 +249,10 @@ class Fleet:
         except NotOver as error:
             raise NotOver(f"{error}\n{self.verdict(spoken)}") from None
 
+    def await_quiet(self) -> None:
+        """Wait until nothing is worked, sent or learnt; what waits for a person may wait."""
+        self.wait(lambda: not self.sql(BUSY), "a fleet that is quiet")
+
     def await_workers(self) -> None:
         """Wait until as many workers as there should be take work."""
         self.wait(lambda: len(self.crew.ready_workers()) >= self.crew.worker_count, "workers that are ready")
@@ -238,6 +265,11 @@ class Fleet:
         self.crew.end()
         if self._session is not None:
             self._session.close()
+
+
+def is_of_senders(fault: Fault) -> bool:
+    """Tell whether a fault is one of the way in."""
+    return fault.point.startswith(("inbox.", "wakeup."))
 
 
 def text_of(kind: str, key: str) -> str:

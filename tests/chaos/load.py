@@ -17,14 +17,6 @@ RARE_POINTS = {"dispatcher.found", "lane.before_release"}
 COMMON_POINTS = sorted(set(POINTS) - RARE_POINTS)
 PROBE_MESSAGES = 30
 
-ASKED_AGAIN = """
-SELECT turn.id::text FROM agents_modelcall AS call JOIN agents_turn AS turn ON turn.id = call.turn_id
-JOIN agents_message AS message ON message.id = turn.message_id
-WHERE call.error = '' AND call.purpose = 'answer' AND message.external_id = ANY(%s)
-GROUP BY turn.id HAVING count(*) > 1
-"""
-"""Turns that have two recorded answers: the second was asked for although the first was there."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -91,7 +83,7 @@ def run(fleet: Fleet, load: Load, *, seconds_a_message: float = 0.0) -> Outcome:
         load=load,
         verdict=verdict,
         kills=killer.count,
-        asked_again=[row[0] for row in fleet.sql(ASKED_AGAIN, [one.said.external_id for one in spoken])],
+        asked_again=fleet.asked_again(spoken),
         doubled_effects=_faulty_effects(fleet, spoken),
         strange_uncertain=_uncertain_with_key(spoken, verdict),
         allowed_seconds=CONVERGE_SECONDS + start_seconds + open_count * seconds_a_message,

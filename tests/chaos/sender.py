@@ -9,14 +9,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from agents import agents
+from django.conf import settings
+
+from agents import agents, crashpoints
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import receive
 from agents.models import Agent, Character, CharacterVersion
 from transports.models import Connection
+
+SENDERS_PLAN = "senders.json"
 
 
 def say(*, connection: str, external_id: str, person: str, room: str, text: str) -> dict[str, Any]:
@@ -73,7 +78,8 @@ DOORS = {door.__name__: door for door in (say, make_agent, connect, pause, start
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends; crash points follow the senders' own plan."""
+    crashpoints.arm(str(Path(settings.RUN_DIR) / SENDERS_PLAN))
     for line in sys.stdin:
         order = json.loads(line)
         try:
