@@ -124,10 +124,11 @@ def read_fates(cursor: Cursor, external_ids: Iterable[str]) -> list[Fate]:
     ]
 
 
-def is_over(said: Sequence[Said], fates: Sequence[Fate]) -> bool:
-    """Tell whether every message has reached a final state, and so has every reply."""
-    known = {fate.external_id for fate in fates if _is_final(fate)}
-    return {one.external_id for one in said} <= known and all(map(_is_final, fates))
+def find_open(said: Sequence[Said], fates: Sequence[Fate]) -> set[str]:
+    """Return the messages that have no final state yet, or a reply that has none."""
+    final = {fate.external_id for fate in fates if _is_final(fate)}
+    unfinished = {fate.external_id for fate in fates if not _is_final(fate)}
+    return {one.external_id for one in said if one.external_id not in final or one.external_id in unfinished}
 
 
 def judge(
@@ -162,7 +163,7 @@ def judge(
         uncertain=tuple(found.uncertain),
         undelivered=tuple(found.undelivered),
         dead_letters=tuple(found.dead),
-        seconds_to_converge=_seconds(fates, faults_ended_at) if is_over(said, fates) else None,
+        seconds_to_converge=_seconds(fates, faults_ended_at) if not find_open(said, fates) else None,
     )
 
 

@@ -32,7 +32,7 @@ from tests.chaos.sender import SENDERS_PLAN
 from tests.chaos.servers import OwnPostgres, OwnValkey, server_folder
 from tests.doubles.openai_server import OpenAIServer
 from transports.fake import ledger
-from transports.verdicts import Fate, Said, Verdict, is_over, judge, read_fates
+from transports.verdicts import Fate, Said, Verdict, find_open, judge, read_fates
 
 LEASE_SECONDS, DISPATCH_SECONDS = 2.0, 0.4
 CONVERGE_SECONDS = LEASE_SECONDS + 2 * DISPATCH_SECONDS
@@ -192,6 +192,10 @@ class Fleet:
             faults_ended_at=faults_ended_at,
         )
 
+    def open_count(self, spoken: Sequence[Spoken]) -> int:
+        """Return how many of the messages have no final state yet."""
+        return len(find_open([one.said for one in spoken], self.fates(spoken)))
+
     def asked(self, spoken: Sequence[Spoken]) -> list[int]:
         """Return how often the model was asked about each message."""
         return [self.model.asked[one.text] for one in spoken]
@@ -239,10 +243,9 @@ class Fleet:
 
     def wait_until_over(self, spoken: Sequence[Spoken], *, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until every message, every reply and every evaluation has its final state."""
-        said = [one.said for one in spoken]
 
         def is_done() -> bool:
-            return is_over(said, self.fates(spoken)) and not self._is_learning()
+            return not self.open_count(spoken) and not self._is_learning()
 
         try:
             self.wait(is_done, "a final state for every message", seconds=seconds)

@@ -16,6 +16,7 @@ KINDS = ("", "", "", NOTE, POST)
 RARE_POINTS = {"dispatcher.found", "lane.before_release"}
 COMMON_POINTS = sorted(set(POINTS) - RARE_POINTS)
 PROBE_MESSAGES = 30
+LOOK_EVERY = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,14 @@ def run(fleet: Fleet, load: Load, *, seconds_a_message: float = 0.0) -> Outcome:
         if event == "kill":
             killer.kill()
         else:
+            if len(spoken) % LOOK_EVERY == 0:
+                _let_catch_up(fleet, spoken, load.people)
             person, network = chance.choice(people)
             spoken.append(fleet.say(chance.choice(KINDS), person, network=network))
         fleet.crew.tend()
     killer.finish(load.kills)
     ended_at, ended = fleet.now(), time.monotonic()
-    open_count = _open_count(fleet, spoken)
+    open_count = fleet.open_count(spoken)
     fleet.await_workers()
     start_seconds = time.monotonic() - ended
     fleet.wait_until_over(spoken, seconds=240.0)
@@ -97,6 +100,11 @@ def measure(fleet: Fleet, *, messages: int = PROBE_MESSAGES) -> float:
     spoken = [fleet.say("", people[number % len(people)]) for number in range(messages)]
     fleet.wait_until_over(spoken)
     return (time.monotonic() - started) / messages
+
+
+def _let_catch_up(fleet: Fleet, spoken: list[Spoken], most_open: int) -> None:
+    """Speak on when no more is open than there are people: who is killed has work, and little is left behind."""
+    fleet.wait(lambda: fleet.open_count(spoken) <= most_open, "a fleet that keeps up")
 
 
 class _Killer:
@@ -139,10 +147,6 @@ class _Killer:
         # What is reached between the two is counted by neither plan, and kills nobody.
         self._by_plan += self._fleet.happened()
         self._fleet.plan()
-
-
-def _open_count(fleet: Fleet, spoken: list[Spoken]) -> int:
-    return len({fate.external_id for fate in fleet.fates(spoken) if fate.ended_at is None})
 
 
 def _faulty_effects(fleet: Fleet, spoken: list[Spoken]) -> list[str]:

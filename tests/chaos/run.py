@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=3, help="worker processes")
     options = parser.parse_args(arguments)
     first = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
     console.print(f"Seeds {first} to {first + options.seeds - 1}")
     folder = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
     with fleet_running(folder, workers=options.workers) as fleet:
@@ -74,7 +74,7 @@ def _run(fleet: Fleet, load: Load, pace: float, console: Console) -> Outcome:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(*COLUMNS)
+    table = Table(*COLUMNS, width=112)
     for outcome in outcomes:
         verdict = outcome.verdict
         seconds = verdict.seconds_to_converge

@@ -13,7 +13,7 @@ from agents import work
 from agents.inbox import receive
 from transports.delivery import deliver_room
 from transports.fake.ledger import Arrival
-from transports.verdicts import Fate, Said, Verdict, is_over, judge, read_fates
+from transports.verdicts import Fate, Said, Verdict, find_open, judge, read_fates
 
 ENDED_AT = dt.datetime(2026, 5, 1, 12, 0, 7, tzinfo=dt.UTC)
 SAID = [Said(external_id=f"m{number}", conversation="ann") for number in range(3)]
@@ -100,7 +100,7 @@ def test_a_suppressed_arrival_is_no_second_showing() -> None:
 def test_an_open_delivery_is_lost(state: str) -> None:
     verdict = verdict_with(replace(FATES[2], delivery_state=state))
     assert len(verdict.lost) == 1
-    assert not is_over(SAID, [*FATES[:2], replace(FATES[2], delivery_state=state)])
+    assert find_open(SAID, [*FATES[:2], replace(FATES[2], delivery_state=state)]) == {"m2"}
 
 
 def test_a_turn_that_ended_as_replied_without_a_reply_is_lost() -> None:
@@ -182,4 +182,6 @@ def test_the_rows_of_the_database_are_read(incoming: Any, model: Any, connection
     assert (fate.turn_id, fate.state, fate.outcome) == (str(receipt.turn_id), "done", "replied")
     assert (fate.position, fate.delivery_state) == (0, "sent")
     assert fate.ended_at is not None
-    assert is_over([Said(external_id="m0", conversation="ann")], [fate])
+    said = [Said(external_id=name, conversation="ann") for name in ("m0", "m1")]
+    assert find_open(said, [waiting]) == {"m0", "m1"}
+    assert find_open(said, [fate]) == {"m1"}
