@@ -16,11 +16,13 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
         from celery.signals import worker_ready, worker_shutting_down
+        from django.conf import settings
 
-        from agents import checks, dispatcher, followups, tasks  # noqa: F401
+        from agents import checks, crashpoints, dispatcher, followups, tasks  # noqa: F401
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)
+        crashpoints.arm(settings.CRASHPOINTS)
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
         worker_ready.connect(followups.start, dispatch_uid="followups-start")
         worker_shutting_down.connect(followups.stop, dispatch_uid="followups-stop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from agents.fields import EncryptedJSONField
@@ -13,12 +13,14 @@ from agents.keeper import LOOK_PERIOD_SECONDS
 
 SHORTEST_SECRET_KEY = 32
 HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
-SHORTEST_LEASE_SECONDS = 3 * LOOK_PERIOD_SECONDS
+SHORTEST_LEASE_SECONDS = 2 * LOOK_PERIOD_SECONDS
 DISPATCH_PERIODS = (0.1, 60.0)
 AT_LEAST_ONE = (
     "TURN_MAX_ATTEMPTS",
     "TURN_MAX_CRASHES",
     "DELIVERY_MAX_ATTEMPTS",
+    "DELIVERY_LEASE_SECONDS",
+    "EVALUATION_LEASE_SECONDS",
     "DELIVERY_EXPIRES_AFTER_SECONDS",
     "PERSON_MESSAGES_PER_MINUTE",
     "MESSAGE_MAX_CHARACTERS",
@@ -103,4 +105,18 @@ def check_limits(**_rest: Any) -> list[CheckMessage]:
         )
         for name in AT_LEAST_ONE
         if getattr(settings, name) < 1
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_crash_points(**_rest: Any) -> list[CheckMessage]:
+    """Report a plan of crashes in production: processes would kill themselves by it."""
+    if not settings.CRASHPOINTS:
+        return []
+    return [
+        Error(
+            f"CRASHPOINTS is {settings.CRASHPOINTS!r}: processes kill themselves as that plan says.",
+            hint="Unset it. It is for tests alone.",
+            id="agents.E010",
+        )
     ]

@@ -21,6 +21,7 @@ from django.core.cache import cache
 from django.db import Error, connection
 
 from agents import approvals, evaluation, lanes, metrics, outbox
+from agents.crashpoints import reach
 from agents.databases import own_connection
 from agents.wakeups import wake
 from memory.writes import find_unembedded_count
@@ -55,6 +56,8 @@ def dispatch_once() -> int:
         found.append(("plugins.run_due_tasks", {}))
     if has_due_events():
         found.append(("plugins.handle_events", {}))
+    if found:
+        reach("dispatcher.found")
     for name, arguments in found:
         hand_out(name, arguments)
     return len(found)

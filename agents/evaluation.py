@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import connection, transaction
 
 from agents import keeper
+from agents.crashpoints import reach
 from agents.lanes import SELECT_TAKEN, Claim, ClaimedTurn, Fenced, Kept, kept_of, take_turn_by
 from agents.models import Turn
 from agents.pipeline.evaluate import evaluate
@@ -20,8 +22,6 @@ from agents.trace import open_trace
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 30
-"""Renewed by the keeper: several evaluators may each take as long as their own limits allow."""
 MAX_ATTEMPTS = 3
 
 CLAIM = (
@@ -95,7 +95,7 @@ class EvaluationWatch(keeper.Watch):
     @classmethod
     def lease_seconds(cls) -> float:
         """Return how long an evaluation is held unless it is renewed."""
-        return float(LEASE_SECONDS)
+        return float(settings.EVALUATION_LEASE_SECONDS)
 
     @classmethod
     def keep(cls, claims: Sequence[Claim]) -> Kept:
@@ -106,7 +106,7 @@ class EvaluationWatch(keeper.Watch):
                 {
                     "turns": [turn_id for turn_id, _token in claims],
                     "tokens": [token for _turn_id, token in claims],
-                    "lease": LEASE_SECONDS,
+                    "lease": settings.EVALUATION_LEASE_SECONDS,
                 },
             )
             return kept_of(cursor.fetchall())
@@ -116,10 +116,11 @@ def evaluate_lane(lane_id: UUID) -> int:
     """Evaluate the lane's ended turns until none is due, and return how many were."""
     count = 0
     while True:
-        claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": LEASE_SECONDS})
+        claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": settings.EVALUATION_LEASE_SECONDS})
         turn = claimed[1] if claimed else None
         if turn is None:
             return count
+        reach("evaluation.claimed")
         _evaluate(turn)
         count += 1
 
@@ -159,6 +160,8 @@ def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
         for apply in results:
             apply()
         trace.save()
+        reach("evaluation.before_commit")
+    reach("evaluation.after_commit")
 
 
 def _end(turn: ClaimedTurn, state: Turn.Evaluation) -> bool:

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from agents import controls, senders, turns
 from agents.cleaning import clean_json, clean_text
+from agents.crashpoints import reach
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Turn
 from agents.senders import ConnectionFacts
@@ -61,8 +62,10 @@ def receive(incoming: Incoming, *, is_limited: bool = True) -> Receipt:
         raise Refused(f"{facts.agent_name} does not answer its own account.")
     try:
         for _look in range(MAX_LOOKS):
+            reach("inbox.before_commit")
             receipt = _take(incoming, facts, is_limited=is_limited)
             if receipt is not None:
+                reach("inbox.after_commit")
                 return receipt
             senders.introduce(incoming, facts)
     except _SecondCopy:

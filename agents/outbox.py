@@ -24,11 +24,10 @@ from agents.envelopes import Acknowledgement, Outgoing
 from agents.wakeups import hand_on_after_commit
 from plugins.api import Attachment
 
-DELIVERY_LEASE_SECONDS = 30.0
-SEND_TIMEOUT_SECONDS = 15.0
-"""How long a transport may take to send one message."""
-LEASE_MARGIN_SECONDS = 3.0
-"""What stays of the lease when a send has run into its limit: to record it, and for clocks of unlike speed."""
+SEND_SHARE = 0.5
+"""The part of a delivery's lease that a transport may take to send one message."""
+MARGIN_SHARE = 0.1
+"""What stays of it when a send has run into its limit: to record it, and for clocks of unlike speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ class ClaimedDelivery:
         A worker that was paused after its claim finds out here; what it may not start, it has not sent.
         """
         elapsed = time.monotonic() - self.taken_at
-        return elapsed + SEND_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS <= DELIVERY_LEASE_SECONDS
+        return bool(elapsed <= settings.DELIVERY_LEASE_SECONDS * (1 - SEND_SHARE - MARGIN_SHARE))
 
 
 PUT = """
@@ -195,6 +194,11 @@ def put(destination: Destination, replies: Sequence[Reply]) -> list[UUID]:
     return ids
 
 
+def send_timeout_seconds() -> float:
+    """Return how long a transport may take to send one message."""
+    return float(settings.DELIVERY_LEASE_SECONDS * SEND_SHARE)
+
+
 def find_due(limit: int) -> list[tuple[UUID, UUID]]:
     """Return the (connection, room) pairs whose first open delivery is due and free."""
     with connection.cursor() as cursor:
@@ -206,7 +210,10 @@ def claim(connection_id: UUID, room_id: UUID) -> ClaimedDelivery | None:
     """Claim the first open delivery of the connection's room; None where none is due or free."""
     taken_at = time.monotonic()
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"connection": connection_id, "room": room_id, "lease": DELIVERY_LEASE_SECONDS})
+        cursor.execute(
+            CLAIM,
+            {"connection": connection_id, "room": room_id, "lease": settings.DELIVERY_LEASE_SECONDS},
+        )
         row = cursor.fetchone()
     if row is None:
         return None

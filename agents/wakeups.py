@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 
 from agents import followups
+from agents.crashpoints import reach
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ class _Publisher:
             return False
         try:
             with self._producers().acquire(block=True, timeout=PUBLISH_TIMEOUT_SECONDS) as producer:
+                reach("wakeup.publishing")
                 current_app.send_task(name, kwargs=arguments, producer=producer, retry=False)
         except (OperationalError, OSError, kombu.exceptions.LimitExceeded) as error:
             self._rests_until = time.monotonic() + BROKER_REST_SECONDS
@@ -75,6 +77,7 @@ def wake(name: str, **arguments: Any) -> bool:
 
     Unit: waits at most PUBLISH_TIMEOUT_SECONDS.
     """
+    reach("wakeup.before_publish")
     return _publisher.publish(name, arguments)
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, turns
 from agents.approvals import Question
+from agents.crashpoints import reach
 from agents.databases import is_away, release_connection
 from agents.facts import agent_facts
 from agents.keeper import Stopped, Watch
@@ -46,6 +47,7 @@ def drain_lane(lane_id: UUID) -> int:
     claimed = lanes.claim(lane_id)
     if claimed is None:
         return 0
+    reach("lane.claimed")
     lease, turn = claimed
     started, ended = time.monotonic(), 0
     while True:
@@ -64,6 +66,7 @@ def drain_lane(lane_id: UUID) -> int:
 
 
 def _let_go(lease: Lease) -> None:
+    reach("lane.before_release")
     # Locked first and looked at afterwards: see lanes.RELEASE_IF_EMPTY.
     with transaction.atomic():
         if lanes.renew([lease]) and not lanes.release_if_empty(lease):

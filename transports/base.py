@@ -62,7 +62,7 @@ class Transport(Protocol):
         """Send one message and return what the network said.
 
         Called on a thread of its own without a database connection. Its own limits must end it within
-        SEND_TIMEOUT_SECONDS of `agents.outbox`: what takes longer is left behind, and counts as something that may
+        `agents.outbox.send_timeout_seconds()`: what takes longer is left behind, and counts as something that may
         have arrived.
         Raises: TransportError. Any other exception counts as one after which the message may have arrived.
         """

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from agents import metrics, outbox
+from agents.crashpoints import reach
 from agents.envelopes import Acknowledgement
 from agents.models import Agent, Delivery
 from agents.outbox import ClaimedDelivery
@@ -68,7 +69,7 @@ def _deliver(delivery: ClaimedDelivery, secrets: dict[str, Any]) -> tuple[bool, 
         return _unsent(delivery, Delivery.State.EXPIRED, "It waited longer than a reply may."), False
     try:
         acknowledgement = call_within(
-            outbox.SEND_TIMEOUT_SECONDS, _send, transport, _view(delivery, secrets), delivery
+            outbox.send_timeout_seconds(), _send, transport, _view(delivery, secrets), delivery
         )
     except NotStarted as late:
         log.warning("delivery_not_started", error=str(late))
@@ -82,13 +83,18 @@ def _deliver(delivery: ClaimedDelivery, secrets: dict[str, Any]) -> tuple[bool, 
         lost = TransportError(f"{type(error).__name__}: {error}", may_have_arrived=True)
         return _refused(delivery, transport, lost), False
     metrics.DELIVERIES.labels(platform=delivery.platform, state="sent").inc()
-    return _persistently(partial(outbox.record_sent, delivery, acknowledgement)), True
+    is_more = _persistently(partial(outbox.record_sent, delivery, acknowledgement))
+    reach("delivery.recorded")
+    return is_more, True
 
 
 def _send(transport: Transport, view: ConnectionView, delivery: ClaimedDelivery) -> Acknowledgement:
     if not delivery.may_start():
         raise NotStarted("The lease may have been over before it was sent; it was not.")
-    return transport.deliver(view, delivery.outgoing)
+    reach("delivery.claimed")
+    acknowledgement = transport.deliver(view, delivery.outgoing)
+    reach("delivery.sent")
+    return acknowledgement
 
 
 def _refused(delivery: ClaimedDelivery, transport: Transport, error: TransportError) -> bool:
@@ -128,7 +134,7 @@ def _may_repeat(delivery: ClaimedDelivery, transport: Transport) -> bool:
     """
     if transport.supports_idempotency_key:
         lasts = transport.idempotency_key_lasts_seconds
-        if lasts is None or delivery.tried_seconds_ago + outbox.DELIVERY_LEASE_SECONDS < lasts:
+        if lasts is None or delivery.tried_seconds_ago + settings.DELIVERY_LEASE_SECONDS < lasts:
             return True
     return delivery.on_uncertain == Agent.OnUncertain.RESEND and not delivery.is_expired
 

@@ -11,6 +11,7 @@ from transports.base import Transport
 TRANSPORTS = {
     "web": "transports.web.transport.WebTransport",
     "fake": "transports.fake.transport.FakeTransport",
+    "fake-keyless": "transports.fake.transport.KeylessFakeTransport",
 }
 
 

@@ -18,6 +18,7 @@ from django.db import DataError, IntegrityError
 
 from agents import approvals, effects, keeper, lanes, metrics
 from agents.approvals import Decision, Parked, Question
+from agents.crashpoints import reach
 from agents.keeper import Stopped, Watch
 from agents.models import Approval, Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
@@ -73,6 +74,7 @@ def take_actions(
     if not is_plain:
         with trace.saving():
             lanes.guard(scene.turn.lease)
+        reach("answer.saved")
     replies: list[Reply] = []
     results: list[ActionResult] = []
     for named in chosen:
@@ -204,9 +206,11 @@ def _run(
                 with trace.saving(also=step):
                     lanes.guard(scene.turn.lease)
                     use_word()
+                reach("action.started")
                 step.state = Step.State.DONE
             keeper.require_held(scene.turn.lease)
             result = _kept(step, _execute(scene, found, named.arguments, previous, step))
+        reach("action.done")
         try:
             with trace.saving():
                 lanes.guard(scene.turn.lease)
@@ -227,6 +231,7 @@ def _run(
         # Whether the last commit was made is not known: what the database has of this step is the truth.
         trace.forget(named.step_name)
         raise
+    reach("action.saved")
     return result
 
 

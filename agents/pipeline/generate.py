@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from agents.asking import ask_model
 from agents.cleaning import clean_text
+from agents.crashpoints import reach
 from agents.llm.base import ModelClass, ModelError, ModelFailure
 from agents.offers import offered_actions
 from agents.prompts import answer_prompt
@@ -32,6 +33,11 @@ def answer_message(
     with trace.step("generate") as step:
         actions = [registered.component for registered in offered_actions(scene)]
         visible = VisibleText()
+
+        def hear(piece: str) -> None:
+            reach("model.answering")
+            stream.token(visible.feed(piece))
+
         try:
             completion = ask_model(
                 scene,
@@ -39,11 +45,12 @@ def answer_message(
                 answer_prompt(scene, texts, actions),
                 purpose="answer",
                 model_class=ModelClass.LARGE,
-                on_token=lambda piece: stream.token(visible.feed(piece)),
+                on_token=hear,
                 is_cancelled=is_cancelled,
             )
         finally:
             stream.flush()
+        reach("model.answered")
         answer = read_answer(clean_text(completion.text))
         trace.note_parse_path(answer.parse_path)
         if not answer.text and not _acts(answer):

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agents import lanes, outbox, turns
+from agents.crashpoints import reach
 from agents.models import Turn
 from agents.outbox import Reply
 from agents.scene import Scene, destination_of, message_draft
@@ -47,6 +48,8 @@ def end_turn(
             wake_after_commit("agents.evaluate_turn", lane_id=str(turn.lease.lane_id))
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)
+        reach("turn.before_commit")
+    reach("turn.after_commit")
     return is_released
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents.models import Agent
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from plugins.registry import get_registry, unknown_plugins
+from transports.fake.transport import FAKE_NAMES
 from transports.models import Connection
 from transports.registry import TRANSPORTS
 
@@ -46,6 +47,6 @@ def look_at_connections() -> list[Finding]:
         if connection.transport not in TRANSPORTS:
             cure = f"Choose one of {', '.join(sorted(TRANSPORTS))} in the admin."
             found.append(wrong(f"{where} has the transport {connection.transport!r}, which is none.", cure))
-        elif connection.transport == "fake":
-            found.append(note(f"{where} is of the fake transport: replies are kept, and sent nowhere."))
+        elif connection.transport in FAKE_NAMES:
+            found.append(note(f"{where} is of a fake transport: replies are kept, and sent nowhere."))
     return found or [ok(f"{len(names)} are open.")]

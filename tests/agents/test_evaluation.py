@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection as database
 
 from agents import evaluation, facts, keeper, lanes, work
@@ -60,7 +61,9 @@ def ended(incoming: Any, model: Any, learning: Any) -> Any:
 
 
 def claim(lane_id: Any) -> Any:
-    claimed = lanes.take_turn_by(evaluation.CLAIM, {"lane": lane_id, "lease": evaluation.LEASE_SECONDS})
+    claimed = lanes.take_turn_by(
+        evaluation.CLAIM, {"lane": lane_id, "lease": settings.EVALUATION_LEASE_SECONDS}
+    )
     return claimed and claimed[1]
 
 
@@ -92,7 +95,7 @@ def test_a_holder_whose_lease_may_be_over_asks_no_further_evaluator(
     ended: Any, learning: Any, monkeypatch: Any
 ) -> None:
     turn = claim(ended)
-    monkeypatch.setattr(evaluation, "LEASE_SECONDS", 0.1)
+    monkeypatch.setattr(settings, "EVALUATION_LEASE_SECONDS", 0.1)
     learning["meanwhile"] = lambda _context: time.sleep(0.2)
     evaluation._evaluate(turn)
     assert seen == ["one"]
@@ -112,7 +115,7 @@ def test_an_evaluation_that_kills_its_workers_is_given_up_and_the_next_goes_on(e
 
 @pytest.mark.django_db(transaction=True)
 def test_a_long_evaluation_keeps_its_lease(ended: Any, learning: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(evaluation, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(settings, "EVALUATION_LEASE_SECONDS", 1)
     monkeypatch.setattr(keeper, "LOOK_PERIOD_SECONDS", 0.1)
     monkeypatch.setattr(keeper, "_keeper", keeper._Keeper())
     tried: list[int] = []

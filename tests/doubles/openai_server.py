@@ -20,7 +20,7 @@ import hashlib
 import json
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -289,12 +289,16 @@ class Connection(asyncio.Protocol):
 class OpenAIServer:
     """The server, its settings and its ledger; a context manager that runs it in a thread."""
 
-    def __init__(self, *, port: int = 0, ledger_length: int = 1000, **settings: Any) -> None:
+    def __init__(
+        self, *, port: int = 0, ledger_length: int = 1000, counts_texts: bool = True, **settings: Any
+    ) -> None:
         self.settings = Settings(**settings)
         self.ledger: deque[dict[str, Any]] = deque(maxlen=ledger_length)
         self.request_count = 0
+        self.asked: Counter[str] = Counter()
         self.connections: set[Connection] = set()
         self.port = port
+        self.counts_texts = counts_texts
 
     @property
     def base_url(self) -> str:
@@ -302,8 +306,13 @@ class OpenAIServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def note(self, path: str, head: bytes, request: dict[str, Any]) -> None:
-        """Write the request into the ledger; the headers stay bytes, which costs nothing."""
+        """Write the request into the ledger; the headers stay bytes, which costs nothing.
+
+        `asked` counts each last message of a chat without end, so that a second question about it shows.
+        """
         self.request_count += 1
+        if self.counts_texts and request.get("messages"):
+            self.asked[request["messages"][-1]["content"]] += 1
         self.ledger.append({"path": path, "head": head, "request": request})
 
     def control(self, changes: dict[str, Any]) -> None:
@@ -315,7 +324,7 @@ class OpenAIServer:
         """Answer `GET /ledger` and `GET /v1/models`."""
         if path.endswith("/ledger"):
             entries = [{"path": entry["path"], "request": entry["request"]} for entry in self.ledger]
-            return {"count": self.request_count, "entries": entries}
+            return {"count": self.request_count, "entries": entries, "asked": self.asked}
         return {"object": "list", "data": [{"id": "stub", "object": "model"}]}
 
     async def serve(self, on_ready: Any) -> None:
@@ -354,7 +363,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=12)
     parser.add_argument("--answer", default=ANSWER)
     options = vars(parser.parse_args())
-    server = OpenAIServer(port=options.pop("port"), ledger_length=100, **options)
+    server = OpenAIServer(port=options.pop("port"), ledger_length=100, counts_texts=False, **options)
 
     def ready() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

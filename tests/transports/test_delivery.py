@@ -14,7 +14,7 @@ from agents import outbox, work
 from agents.envelopes import Acknowledgement, Outgoing
 from agents.inbox import receive
 from agents.models import Agent, Delivery
-from agents.outbox import DELIVERY_LEASE_SECONDS, LEASE_MARGIN_SECONDS, SEND_TIMEOUT_SECONDS
+from agents.outbox import MARGIN_SHARE, SEND_SHARE
 from transports import delivery
 from transports.base import ConnectionView, TransportError
 from transports.delivery import deliver_room
@@ -203,16 +203,16 @@ def expire(row: Delivery) -> None:
 
 
 def test_a_send_that_has_run_into_its_limit_ends_within_the_lease() -> None:
-    assert SEND_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS < DELIVERY_LEASE_SECONDS
+    assert SEND_SHARE + MARGIN_SHARE < 1
 
 
 def test_a_worker_that_was_paused_after_its_claim_does_not_start_to_send(
-    connection: Connection, answered: Any, monkeypatch: Any
+    connection: Connection, answered: Any, monkeypatch: Any, settings: Any
 ) -> None:
     network = through(monkeypatch, Network())
     Delivery.objects.exclude(pk=head().pk).delete()
     real = outbox.claim
-    pauses = [DELIVERY_LEASE_SECONDS - SEND_TIMEOUT_SECONDS]
+    pauses = [settings.DELIVERY_LEASE_SECONDS - outbox.send_timeout_seconds()]
 
     def paused(*places: Any) -> Any:
         claimed = real(*places)
@@ -229,7 +229,7 @@ def test_a_transport_that_hangs_is_left_behind_and_its_message_uncertain(
     connection: Connection, answered: Any, monkeypatch: Any
 ) -> None:
     network = through(monkeypatch, Network())
-    monkeypatch.setattr(outbox, "SEND_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(outbox, "send_timeout_seconds", lambda: 0.1)
     quick = network.deliver
     hangs = [0.5]
 

@@ -18,6 +18,7 @@ from agents.agents import UnknownAgent
 from agents.models import Agent
 from agents.workers import explain_waiting
 from transports import ingest
+from transports.fake.transport import FAKE_NAMES
 from transports.ingest import Audience, FaultyFile, Figures, Patience, Plan, ReplyLine
 from transports.models import Connection
 from transports.reply_files import ReplyFile
@@ -67,7 +68,7 @@ class Command(BaseCommand):
         plan = ingest.plan(options["file"], options["agent"])
         connections = ingest.connect(plan)
         for platform, connection in connections.items():
-            if connection.transport != "fake":
+            if connection.transport not in FAKE_NAMES:
                 continue
             made = (
                 "its connection is"
