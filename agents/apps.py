@@ -17,13 +17,14 @@ class AgentsConfig(AppConfig):
         """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
         from celery.signals import worker_ready, worker_shutting_down
 
-        from agents import checks, dispatcher, followups, tasks  # noqa: F401
+        from agents import checks, departures, dispatcher, followups, tasks  # noqa: F401
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
         worker_ready.connect(followups.start, dispatch_uid="followups-start")
         worker_shutting_down.connect(followups.stop, dispatch_uid="followups-stop")
+        worker_shutting_down.connect(departures.begin, dispatch_uid="departures-begin")
         worker_shutting_down.connect(dispatcher.stop, dispatch_uid="dispatcher-stop")
 
 

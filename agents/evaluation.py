@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
+from agents import shutdown
 from agents.lanes import SELECT_TAKEN, ClaimedTurn, take_turn_by
 from agents.models import Turn
 from agents.pipeline.evaluate import evaluate
@@ -57,13 +58,14 @@ LIMIT %(limit)s
 def evaluate_lane(lane_id: UUID) -> int:
     """Evaluate the lane's ended turns until none is due, and return how many were."""
     count = 0
-    while True:
+    while not shutdown.is_begun():
         claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": LEASE_SECONDS})
         turn = claimed[1] if claimed else None
         if turn is None:
-            return count
+            break
         _evaluate(turn)
         count += 1
+    return count
 
 
 def find_due(limit: int) -> list[UUID]:

@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import Error, connection
 
-from agents import lanes, turns
+from agents import lanes, shutdown, turns
 from agents.lanes import ClaimedTurn, Lease
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class Watch:
 
     def is_cancelled(self) -> bool:
         """Tell whether the work should end at the next chance."""
-        return self.is_lost or self.is_stopped
+        return self.is_lost or self.is_stopped or shutdown.is_grace_over()
 
 
 class _Keeper:
@@ -56,11 +56,14 @@ class _Keeper:
         with self._lock:
             self._watches.pop(watch.turn_id, None)
 
+    def watched(self) -> list[Watch]:
+        with self._lock:
+            return list(self._watches.values())
+
     def _run(self) -> None:
         while True:
             time.sleep(LOOK_PERIOD_SECONDS)
-            with self._lock:
-                watches = list(self._watches.values())
+            watches = self.watched()
             if not watches:
                 continue
             try:
@@ -92,6 +95,11 @@ class _Keeper:
 
 
 _keeper = _Keeper()
+
+
+def watched() -> list[Watch]:
+    """Return the watches over all turns that this process works at the moment."""
+    return _keeper.watched()
 
 
 @contextmanager

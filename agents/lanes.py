@@ -35,8 +35,8 @@ class Lease:
 class ClaimedTurn:
     """A turn that was taken from its lane, with all that its work needs to know of it.
 
-    `error_count` and `crash_count` are those of earlier attempts. The two `has_` say whether a second look
-    is worth a statement.
+    `error_count`, `crash_count` and `suspect_count` are those of earlier attempts, `take_count` counts this one
+    too. The two `has_` say whether a second look is worth a statement.
     """
 
     id: UUID
@@ -66,6 +66,10 @@ class ClaimedTurn:
     bucket_count: int
     error_count: int
     crash_count: int
+    error: str
+    suspect_count: int
+    take_count: int
+    said_count: int
     received_at: dt.datetime
     evaluation_token: int
     has_goals: bool
@@ -74,7 +78,7 @@ class ClaimedTurn:
     @property
     def is_second_attempt(self) -> bool:
         """Tell whether an earlier attempt may have left finished steps."""
-        return self.error_count + self.crash_count > 0
+        return self.take_count > 1
 
 
 def owner() -> str:
@@ -90,7 +94,8 @@ head AS (
 ), taken AS (
     UPDATE agents_turn AS turn
     SET state = 'running',
-        crash_count = turn.crash_count + CASE WHEN turn.state = 'running' THEN 1 ELSE 0 END,
+        suspect_count = turn.suspect_count + CASE WHEN turn.state = 'running' THEN 1 ELSE 0 END,
+        take_count = turn.take_count + 1,
         lease_token = held.lease_token,
         started_at = coalesce(turn.started_at, clock_timestamp())
     FROM held, head
@@ -101,8 +106,8 @@ head AS (
 
 SELECT_TAKEN = """
 SELECT held.id AS lane_id, held.lease_token, held.bucket_count,
-       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.received_at,
-       taken.evaluation_token,
+       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.error, taken.suspect_count,
+       taken.take_count, taken.said_count, taken.received_at, taken.evaluation_token,
        agent.id AS agent_id, agent.revision AS agent_revision, persona.version AS character_version,
        room.id AS room_id, room.type AS room_type, room.platform AS room_platform,
        room.external_id AS room_external_id, room.name AS room_name,
@@ -146,7 +151,7 @@ WITH held AS (
     + SELECT_TAKEN
 )
 """Claims the lane if it is free, due and has an open turn, and takes its first one. A turn that is found
-running was left by a crash.
+running was left by a crash: it becomes a suspect, for others may have been worked in the same process.
 """
 
 TAKE_NEXT = (
@@ -163,6 +168,21 @@ WITH held AS (
     + SELECT_TAKEN
 )
 """Takes the next turn of a lane that is held, and renews its lease."""
+
+READ_TAKEN = (
+    """
+WITH held AS (
+    UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE id = %(lane)s AND lease_token = %(token)s
+    RETURNING id, lease_token, bucket_count
+), taken AS (
+    SELECT turn.* FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
+    WHERE turn.id = %(turn)s AND turn.state = 'running'
+)
+"""
+    + SELECT_TAKEN
+)
+"""Reads a turn that was taken by the same token in another process, and renews the lease."""
 
 RENEW = """
 UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -203,6 +223,20 @@ def take_next(lease: Lease) -> ClaimedTurn | None:
     found = take_turn_by(
         TAKE_NEXT,
         {"lane": lease.lane_id, "token": lease.token, "lease": settings.LANE_LEASE_SECONDS},
+    )
+    return found[1] if found else None
+
+
+def read_taken(lease: Lease, turn_id: UUID) -> ClaimedTurn | None:
+    """Return the turn that another process took by this lease; None where it is held no longer."""
+    found = take_turn_by(
+        READ_TAKEN,
+        {
+            "lane": lease.lane_id,
+            "token": lease.token,
+            "turn": turn_id,
+            "lease": settings.LANE_LEASE_SECONDS,
+        },
     )
     return found[1] if found else None
 

@@ -42,11 +42,11 @@ class EndedTurn:
 
     @property
     def result(self) -> str:
-        """Say what came of it: answered, silent, undelivered, apologised or stopped."""
+        """Say what came of it: answered, silent, undelivered, apologised, stopped or discarded."""
         if self.state == Turn.State.DEAD:
             return "apologised"
-        if self.state == Turn.State.STOPPED:
-            return "stopped"
+        if self.state in {Turn.State.STOPPED, Turn.State.DISCARDED}:
+            return self.state
         if not self.replies:
             return "silent"
         is_sent = all(reply.state == Delivery.State.SENT for reply in self.replies)

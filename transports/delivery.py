@@ -16,7 +16,7 @@ from cachetools import TTLCache, cached
 from cachetools.keys import hashkey
 from django.conf import settings
 
-from agents import outbox
+from agents import outbox, shutdown
 from agents.databases import release_connection
 from agents.models import Agent, Delivery
 from agents.outbox import ClaimedDelivery
@@ -33,15 +33,16 @@ SECRETS_STAY_FRESH_SECONDS = 30.0
 def deliver_room(connection_id: UUID, room_id: UUID) -> int:
     """Send the room's deliveries until none is due; return how many were sent."""
     sent = 0
-    while True:
+    while not shutdown.is_begun():
         delivery = outbox.claim(connection_id, room_id)
         if delivery is None:
-            return sent
+            break
         with structlog.contextvars.bound_contextvars(delivery=delivery.id):
             is_more, is_sent = _deliver(delivery)
         sent += is_sent
         if not is_more:
-            return sent
+            break
+    return sent
 
 
 def _deliver(delivery: ClaimedDelivery) -> tuple[bool, bool]:

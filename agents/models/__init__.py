@@ -1,6 +1,7 @@
 """The tables of the runtime: who speaks, where, what was said, and the work on it."""
 
 from agents.models.agent import Agent
+from agents.models.audit import AuditEntry
 from agents.models.character import Character, CharacterVersion
 from agents.models.delivery import Delivery
 from agents.models.lane import Lane
@@ -12,6 +13,7 @@ from agents.models.turn import ModelCall, Step, Turn
 __all__ = [
     "Account",
     "Agent",
+    "AuditEntry",
     "Character",
     "CharacterVersion",
     "Delivery",
