@@ -114,6 +114,8 @@ class _Nurseries:
         nursery.stdout.close()
         nursery.wait()
         with self._lock:
+            if nursery.stdin is not None:
+                nursery.stdin.close()
             # Their deaths were not seen: they may live on, under leases that they renew themselves.
             for key in [key for key, run in self._runs.items() if run.nursery is nursery]:
                 self._runs.pop(key).over.set()

@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 REAP_SECONDS = 0.05
 REQUESTS, OUTPUT, ERRORS = 0, 1, 2
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Work = Callable[[Lease, UUID], bool]
 
@@ -43,8 +44,8 @@ def serve(work: Work) -> None:
 
     The signals that end a worker reach its whole group: the nursery goes on until the worker closes it.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    # Blocked instead of ignored: one that comes before a child can take it waits until it can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     # What plugins print goes where the log goes; children of children don't inherit the duplicate.
     answers = os.dup(OUTPUT)
     os.dup2(ERRORS, OUTPUT)
@@ -111,7 +112,9 @@ def _prepare(key: str, answers: int) -> None:
         _tell(answers, f"said {key} released")
         os._exit(0)
 
-    signal.signal(signal.SIGTERM, lambda *_signal: departures.begin(leave=leave))
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_signal: departures.begin(leave=leave))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     if settings.SUSPECT_MEMORY_MB:
         limit = settings.SUSPECT_MEMORY_MB * 1024**2
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -23,13 +23,13 @@ from tests.doubles.openai_server import OpenAIServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def nurseries(monkeypatch: Any) -> Iterator[alone._Nurseries]:
+@pytest.fixture(scope="module")
+def nurseries(django_db_setup: None) -> Iterator[alone._Nurseries]:
     """A nursery that works in the tests' own database, with a model on loopback."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     made = alone._Nurseries()
-    monkeypatch.setattr(alone, "_nurseries", made)
-    with OpenAIServer() as model:
+    with OpenAIServer() as model, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alone, "_nurseries", made)
         for name, value in {
             "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database.settings_dict['NAME']}")),
             "OPENAI_BASE_URL": model.base_url,
@@ -40,10 +40,9 @@ def nurseries(monkeypatch: Any) -> Iterator[alone._Nurseries]:
             "SUSPECT_MEMORY_MB": "1024",
             "SHUTDOWN_GRACE_SECONDS": "0.5",
         }.items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         yield made
-        if made._nursery is not None:
-            assert made._nursery.stdin is not None
+        if made._nursery is not None and made._nursery.stdin is not None:
             made._nursery.stdin.close()
             made._nursery.wait(10)
 
@@ -91,6 +90,7 @@ def test_memory_without_end_is_refused_before_the_machine_has_none(work_alone: A
 
 
 def test_a_turn_that_never_ends_is_killed_and_it_counts(work_alone: Any, monkeypatch: Any) -> None:
+    assert work_alone("hello").end == End.RELEASED, "the nursery is there"
     monkeypatch.setattr(alone, "LIMIT_SECONDS", 3.0)
     verdict = work_alone("slow 50")
     assert (verdict.end, "longer than 3 s" in verdict.reason) == (End.DIED, True)

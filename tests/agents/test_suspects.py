@@ -21,7 +21,8 @@ def release_lanes() -> None:
 
 
 def replies() -> list[str]:
-    return list(Message.objects.filter(direction="out").values_list("text", flat=True))
+    said = Message.objects.filter(direction="out").order_by("received_at")
+    return list(said.values_list("text", flat=True))
 
 
 def crash(lane_id: Any, times: int = 1) -> None:
