@@ -82,9 +82,7 @@ def discard(turn_ids: Sequence[UUID], *, by: str, why: str) -> list[UUID]:
     return list(dead)
 
 
-def find(
-    *, agent: str = "", since: dt.datetime | None = None, turn_ids: Sequence[UUID] = ()
-) -> list[Turn]:
+def find(*, agent: str = "", since: dt.datetime | None = None, turn_ids: Sequence[UUID] = ()) -> list[Turn]:
     """Return the dead letters that all of these fit, the oldest first; an agent goes by name or slug."""
     dead = Turn.objects.filter(state=Turn.State.DEAD).select_related("agent", "person", "message")
     if agent:

@@ -1,5 +1,5 @@
 """The admin of the runtime's tables, one module a subject; Django's admin finds it when the site starts."""
 
-from agents.admin import agents, characters, conversations, deliveries, turns, versions
+from agents.admin import agents, audit, characters, conversations, deliveries, turns, versions
 
-__all__ = ["agents", "characters", "conversations", "deliveries", "turns", "versions"]
+__all__ = ["agents", "audit", "characters", "conversations", "deliveries", "turns", "versions"]

@@ -67,7 +67,9 @@ def latest() -> Turn:
     return Turn.objects.order_by("-id")[0]
 
 
-def test_an_innocent_turn_is_answered_and_a_guilty_ones_death_is_seen(work_alone: Any, nurseries: Any) -> None:
+def test_an_innocent_turn_is_answered_and_a_guilty_ones_death_is_seen(
+    work_alone: Any, nurseries: Any
+) -> None:
     assert work_alone("hello").end == End.RELEASED
     assert (latest().state, Message.objects.filter(direction="out").count()) == ("done", 1)
     first = nurseries._nursery

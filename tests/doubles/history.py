@@ -11,6 +11,7 @@ from django.utils import timezone
 from agents.models import (
     Account,
     Agent,
+    AuditEntry,
     Character,
     CharacterVersion,
     Delivery,
@@ -303,6 +304,13 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     )
     create(TaskRun, (TaskRun(task=rows.tasks[0], slot=now + timedelta(minutes=n)) for n in numbers))
     rows.events = create(Event, (Event(name="message:received", payload={"n": n}) for n in numbers))
+    rows.audit = create(
+        AuditEntry,
+        (
+            AuditEntry(actor="ada", verb="discard", object_kind="turn", object_id=turn.pk)
+            for turn in rows.turns
+        ),
+    )
     users = create(User, (User(username=f"{prefix}-user-{n}") for n in numbers))
     rows.keys = create(
         ApiKey,

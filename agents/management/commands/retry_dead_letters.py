@@ -10,7 +10,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agents import audit, dead_letters
+from agents import audit
+from agents.dead_letters import discard, find, retry
 
 
 class Command(BaseCommand):
@@ -19,7 +20,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--agent", default="", metavar="NAME", help="only this agent's")
         parser.add_argument("--since", type=_moment, metavar="ISO", help="only those that died since then")
-        parser.add_argument("--id", nargs="+", default=[], type=_identifier, metavar="ID", help="only these turns")
+        parser.add_argument(
+            "--id", nargs="+", default=[], type=_identifier, metavar="ID", help="only these turns"
+        )
         parser.add_argument(
             "--place", choices=["front", "end"], default="front", help="before or after all that waits"
         )
@@ -29,21 +32,20 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="report as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        found = dead_letters.find(agent=options["agent"], since=options["since"], turn_ids=options["id"])
+        found = find(agent=options["agent"], since=options["since"], turn_ids=options["id"])
         missing = set(options["id"]) - {turn.pk for turn in found}
         if missing:
-            raise CommandError(f"No such dead letter: {', '.join(sorted(map(str, missing)))}. Nothing was changed.")
+            raise CommandError(
+                f"No such dead letter: {', '.join(sorted(map(str, missing)))}. Nothing was changed."
+            )
         ids = [turn.pk for turn in found]
-        deed, by, why = "retried", audit.COMMAND, options["why"]
-        if options["discard"]:
-            deed = "discarded"
-        if options["dry_run"]:
-            changed = []
-        elif options["discard"]:
-            changed = dead_letters.discard(ids, by=by, why=why)
-        else:
-            changed = dead_letters.retry(ids, place=options["place"], by=by, why=why)
-        self._report(found, changed, deed, options)
+        decided = {"by": audit.COMMAND, "why": options["why"]}
+        changed: list[UUID] = []
+        if options["discard"] and not options["dry_run"]:
+            changed = discard(ids, **decided)
+        elif not options["dry_run"]:
+            changed = retry(ids, place=options["place"], **decided)
+        self._report(found, changed, "discarded" if options["discard"] else "retried", options)
 
     def _report(self, found: list[Any], changed: list[UUID], deed: str, options: dict[str, Any]) -> None:
         if options["json"]:
@@ -72,7 +74,9 @@ def _moment(text: str) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no moment such as 2026-05-01T12:00:00+00:00") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment such as 2026-05-01T12:00:00+00:00"
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
