@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from agents import keeper
+from agents import keeper, shutdown
 from agents.crashpoints import reach
 from agents.lanes import SELECT_TAKEN, Claim, ClaimedTurn, Fenced, Kept, kept_of, take_turn_by
 from agents.models import Turn
@@ -38,7 +38,7 @@ WITH held AS (
     FROM head
     WHERE turn.id = head.id
       AND (turn.evaluation_lease_until IS NULL OR turn.evaluation_lease_until < clock_timestamp())
-    RETURNING turn.*, true AS was_started
+    RETURNING turn.*
 )
 """
     + SELECT_TAKEN
@@ -115,14 +115,15 @@ class EvaluationWatch(keeper.Watch):
 def evaluate_lane(lane_id: UUID) -> int:
     """Evaluate the lane's ended turns until none is due, and return how many were."""
     count = 0
-    while True:
+    while not shutdown.is_begun():
         claimed = take_turn_by(CLAIM, {"lane": lane_id, "lease": settings.EVALUATION_LEASE_SECONDS})
         turn = claimed[1] if claimed else None
         if turn is None:
-            return count
+            break
         reach("evaluation.claimed")
         _evaluate(turn)
         count += 1
+    return count
 
 
 def find_due(limit: int) -> list[UUID]:

@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from agents import lanes, turns
+from agents import lanes, shutdown, turns
 from agents.databases import own_connection
 from agents.lanes import Claim, ClaimedTurn, Fenced, Kept, Lease
 
@@ -84,7 +84,7 @@ class Watch:
         with self._lock:
             if not self._is_over:
                 gives_way = self.is_interrupted and self._may_be_interrupted
-                self._is_over = self.is_stopped or gives_way or not self.is_held()
+                self._is_over = self.is_stopped or gives_way or not self.is_held() or shutdown.is_grace_over()
             return self._is_over
 
     def may_go_outward(self) -> bool:
@@ -132,12 +132,15 @@ class _Keeper:
     def find(self, kind: type[Watch], claim: Claim) -> Watch | None:
         return self._watches.get((kind, claim))
 
+    def watched(self) -> list[Watch]:
+        with self._lock:
+            return list(self._watches.values())
+
     def _run(self) -> None:
         with own_connection(statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS):
             while True:
                 time.sleep(LOOK_PERIOD_SECONDS)
-                with self._lock:
-                    watches = list(self._watches.values())
+                watches = self.watched()
                 try:
                     self._look(watches)
                 except Exception as error:  # the door of a thread that must not end
@@ -172,6 +175,11 @@ class _Keeper:
 
 
 _keeper = _Keeper()
+
+
+def watched() -> list[Watch]:
+    """Return the watches over all turns that this process works at the moment."""
+    return _keeper.watched()
 
 
 @contextmanager

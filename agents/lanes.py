@@ -53,10 +53,10 @@ class Kept:
 class ClaimedTurn:
     """A turn that was taken from its lane, with all that its work needs to know of it.
 
-    `error_count` and `crash_count` are those of earlier attempts, and `was_started` tells whether there was
-    one at all; `interrupt_count` the turns before it that were superseded for it. `is_collected` tells that its
-    set of messages is stored. `now` is the database's time when it was taken. The two `has_` say whether a
-    second look is worth a statement.
+    `error_count`, `crash_count` and `suspect_count` are those of earlier attempts, `take_count` counts this one
+    too; `interrupt_count` the turns before it that were superseded for it. `is_collected` tells that its set of
+    messages is stored. `now` is the database's time when it was taken. The two `has_` say whether a second look
+    is worth a statement.
     """
 
     id: UUID
@@ -87,7 +87,10 @@ class ClaimedTurn:
     bucket_count: int
     error_count: int
     crash_count: int
-    was_started: bool
+    error: str
+    suspect_count: int
+    take_count: int
+    said_count: int
     interrupt_count: int
     is_stop_requested: bool
     is_interrupt_requested: bool
@@ -103,7 +106,7 @@ class ClaimedTurn:
     @property
     def is_second_attempt(self) -> bool:
         """Tell whether an earlier attempt may have left finished steps."""
-        return self.was_started
+        return self.take_count > 1
 
 
 def owner() -> str:
@@ -113,25 +116,26 @@ def owner() -> str:
 
 _TAKE_HEAD = """
 head AS (
-    SELECT turn.id, turn.started_at IS NOT NULL AS was_started
-    FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
+    SELECT turn.id FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
     WHERE turn.state IN ('waiting', 'running')
     ORDER BY turn.sequence LIMIT 1
 ), taken AS (
     UPDATE agents_turn AS turn
     SET state = 'running',
-        crash_count = turn.crash_count + CASE WHEN turn.state = 'running' THEN 1 ELSE 0 END,
+        suspect_count = turn.suspect_count + CASE WHEN turn.state = 'running' THEN 1 ELSE 0 END,
+        take_count = turn.take_count + 1,
         lease_token = held.lease_token,
         started_at = coalesce(turn.started_at, clock_timestamp())
     FROM held, head
     WHERE turn.id = head.id AND turn.state IN ('waiting', 'running')
-    RETURNING turn.*, head.was_started
+    RETURNING turn.*
 )
 """
 
 SELECT_TAKEN = """
 SELECT held.id AS lane_id, held.lease_token, held.bucket_count,
-       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.was_started, taken.received_at,
+       taken.id, taken.sequence, taken.error_count, taken.crash_count, taken.error, taken.suspect_count,
+       taken.take_count, taken.said_count, taken.received_at,
        taken.evaluation_token, taken.evaluation_attempts, taken.outcome, clock_timestamp() AS now,
        taken.interrupt_count, taken.collected_at IS NOT NULL AS is_collected,
        taken.stop_requested_at IS NOT NULL AS is_stop_requested,
@@ -180,7 +184,7 @@ WITH held AS (
     + SELECT_TAKEN
 )
 """Claims the lane if it is free, due and has an open turn, and takes its first one. A turn that is found
-running was left by a crash.
+running was left by a crash: it becomes a suspect, for others may have been worked in the same process.
 """
 
 TAKE_NEXT = (
@@ -197,6 +201,21 @@ WITH held AS (
     + SELECT_TAKEN
 )
 """Takes the next turn of a lane that is held, and renews its lease."""
+
+READ_TAKEN = (
+    """
+WITH held AS (
+    UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE id = %(lane)s AND lease_token = %(token)s
+    RETURNING id, lease_token, bucket_count
+), taken AS (
+    SELECT turn.* FROM agents_turn AS turn JOIN held ON turn.lane_id = held.id
+    WHERE turn.id = %(turn)s AND turn.state = 'running'
+)
+"""
+    + SELECT_TAKEN
+)
+"""Reads a turn that was taken by the same token in another process, and renews the lease."""
 
 RENEW = """
 UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -258,6 +277,20 @@ def take_next(lease: Lease) -> ClaimedTurn | None:
     found = take_turn_by(
         TAKE_NEXT,
         {"lane": lease.lane_id, "token": lease.token, "lease": settings.LANE_LEASE_SECONDS},
+    )
+    return found[1] if found else None
+
+
+def read_taken(lease: Lease, turn_id: UUID) -> ClaimedTurn | None:
+    """Return the turn that another process took by this lease; None where it is held no longer."""
+    found = take_turn_by(
+        READ_TAKEN,
+        {
+            "lane": lease.lane_id,
+            "token": lease.token,
+            "turn": turn_id,
+            "lease": settings.LANE_LEASE_SECONDS,
+        },
     )
     return found[1] if found else None
 

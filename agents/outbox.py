@@ -40,7 +40,10 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where something is said, to whom, and which turn says it, if one does."""
+    """Where something is said, to whom, and which turn says it, if one does.
+
+    `said_count` are the parts that this turn said already: those to come are numbered after them.
+    """
 
     agent_id: UUID
     connection_id: UUID
@@ -48,6 +51,7 @@ class Destination:
     person_id: UUID | None = None
     turn_id: UUID | None = None
     reply_to_external_id: str = ""
+    said_count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +186,7 @@ def put(destination: Destination, replies: Sequence[Reply]) -> list[UUID]:
                     json.dumps(clean_json([vars(attachment) for attachment in reply.attachments]))
                     for reply in replies
                 ],
-                "positions": list(range(len(replies))),
+                "positions": list(range(destination.said_count, destination.said_count + len(replies))),
                 "expires": settings.DELIVERY_EXPIRES_AFTER_SECONDS,
             },
         )

@@ -44,15 +44,13 @@ class EndedTurn:
 
     @property
     def result(self) -> str:
-        """Say what came of it: answered, silent, undelivered, apologised, stopped, parked, or by double texting."""
+        """Say what came of it: answered, silent, undelivered, apologised, or the state or outcome of its end."""
         if self.outcome in DOUBLE_TEXTED:
             return self.outcome
         if self.state == Turn.State.DEAD:
             return "apologised"
-        if self.state == Turn.State.STOPPED:
-            return "stopped"
-        if self.state == Turn.State.PARKED:
-            return "parked"
+        if self.state in {Turn.State.STOPPED, Turn.State.DISCARDED, Turn.State.PARKED}:
+            return self.state
         if not self.replies:
             return "silent"
         is_sent = all(reply.state == Delivery.State.SENT for reply in self.replies)

@@ -162,6 +162,7 @@ def destination_of(turn: ClaimedTurn) -> Destination:
         person_id=turn.person_id,
         turn_id=turn.id,
         reply_to_external_id=turn.message_external_id or "",
+        said_count=turn.said_count,
     )
 
 

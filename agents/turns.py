@@ -36,7 +36,9 @@ WHERE id = %(turn)s AND state = 'running'
 """Ends a turn if its lane is still held by the token, and keeps the lane's row locked until the commit."""
 
 PUT_BACK = """
-UPDATE agents_turn SET state = 'waiting', error_count = error_count + %(errors)s, error = %(error)s
+UPDATE agents_turn
+SET state = 'waiting', error = %(error)s,
+    error_count = error_count + %(errors)s, crash_count = crash_count + %(crashes)s
 WHERE id = %(turn)s AND state = 'running'
   AND lane_id = (SELECT id FROM agents_lane WHERE id = %(lane)s AND lease_token = %(token)s FOR UPDATE)
 """
@@ -116,7 +118,8 @@ def end(
     """
     _execute_held(
         END,
-        turn,
+        turn.id,
+        turn.lease,
         state=state,
         outcome=outcome,
         evaluation=evaluation,
@@ -125,12 +128,27 @@ def end(
     )
 
 
-def put_back(turn: ClaimedTurn, *, error: str, is_counted: bool = True) -> None:
-    """Put the turn back to the head of its lane for another attempt; `is_counted` as an error or not at all.
+def put_back(turn: ClaimedTurn, *, error: str, is_counted: bool = True, is_crash: bool = False) -> None:
+    """Put the turn back to the head of its lane for another attempt, counted as an error or a crash, or not.
 
     Raises: Fenced.
     """
-    _execute_held(PUT_BACK, turn, error=error, errors=1 if is_counted else 0)
+    _execute_held(
+        PUT_BACK,
+        turn.id,
+        turn.lease,
+        error=error,
+        errors=int(is_counted and not is_crash),
+        crashes=int(is_counted and is_crash),
+    )
+
+
+def leave(turn_id: UUID, lease: Lease) -> None:
+    """Put back, uncounted, a turn that another thread of this process works; that one is fenced by it.
+
+    Raises: Fenced.
+    """
+    _execute_held(PUT_BACK, turn_id, lease, error="", errors=0, crashes=0)
 
 
 def park(turn: ClaimedTurn) -> None:
@@ -138,7 +156,7 @@ def park(turn: ClaimedTurn) -> None:
 
     Raises: Fenced.
     """
-    _execute_held(PARK, turn)
+    _execute_held(PARK, turn.id, turn.lease)
 
 
 def supersede(turn: ClaimedTurn) -> bool:
@@ -230,11 +248,10 @@ def _tell_done(room_id: UUID, turn_id: UUID, message_id: UUID) -> None:
     put_event(room_id, StreamEvent.DONE, {"state": "stopped"}, turn_id=turn_id, message_id=message_id)
 
 
-def _execute_held(statement: str, turn: ClaimedTurn, **parameters: Any) -> None:
-    lease: Lease = turn.lease
+def _execute_held(statement: str, turn_id: UUID, lease: Lease, **parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            statement, {"turn": turn.id, "lane": lease.lane_id, "token": lease.token, **parameters}
+            statement, {"turn": turn_id, "lane": lease.lane_id, "token": lease.token, **parameters}
         )
         if cursor.rowcount != 1:
-            raise Fenced(f"Turn {turn.id} is no longer held by token {lease.token}.")
+            raise Fenced(f"Turn {turn_id} is no longer held by token {lease.token}.")

@@ -12,21 +12,21 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, turns
+from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, shutdown, suspects, turns
 from agents.approvals import Question
 from agents.crashpoints import reach
 from agents.databases import is_away, release_connection
 from agents.facts import agent_facts
 from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
-from agents.llm.base import ModelError
+from agents.llm.base import ModelError, ModelFailure
 from agents.models import Turn
 from agents.outbox import Reply
 from agents.pipeline import Parked, take_turn
 from agents.scene import destination_of, message_draft
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace, open_trace
-from agents.wakeups import wake
+from agents.wakeups import wake, wake_after_commit
 from memory.memories import remember
 from memory.writes import wake_embedding
 from plugins.time_limits import while_wanted
@@ -36,14 +36,19 @@ log = structlog.get_logger(__name__)
 DRAIN_BUDGET_SECONDS = 120.0
 DRAIN_BUDGET_TURNS = 20
 LONGEST_BACKOFF_SECONDS = 300.0
+RATE_LIMIT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 3600.0
 
 
 def drain_lane(lane_id: UUID) -> int:
     """Work the lane's turns until none is open, or the budget is used; return how many were ended.
 
     A lane with more to do after its budget is released and woken again, so that one person can't hold a
-    worker for ever.
+    worker for ever. So is one whose worker was told to end: another takes it at once.
     """
+    if shutdown.is_begun():
+        wake("agents.drain_lane", lane_id=str(lane_id))
+        return 0
     claimed = lanes.claim(lane_id)
     if claimed is None:
         return 0
@@ -59,10 +64,20 @@ def drain_lane(lane_id: UUID) -> int:
             return ended + 1
         ended += 1
         turn = None
-        if ended >= DRAIN_BUDGET_TURNS or time.monotonic() - started > DRAIN_BUDGET_SECONDS:
+        is_over = ended >= DRAIN_BUDGET_TURNS or time.monotonic() - started > DRAIN_BUDGET_SECONDS
+        if is_over or shutdown.is_begun():
             lanes.release(lease)
             wake("agents.drain_lane", lane_id=str(lane_id))
             return ended
+
+
+def work_taken(lease: Lease, turn_id: UUID) -> bool:
+    """Work one turn that another process took and can't work itself, in this process alone.
+
+    Returns whether the lane needs nothing more of its holder.
+    """
+    turn = lanes.read_taken(lease, turn_id)
+    return True if turn is None else _work(turn, is_alone=True)
 
 
 def _let_go(lease: Lease) -> None:
@@ -73,10 +88,22 @@ def _let_go(lease: Lease) -> None:
             lanes.release(lease)
 
 
-def _work(turn: ClaimedTurn) -> bool:
+def _work(turn: ClaimedTurn, *, is_alone: bool = False) -> bool:
     """Work one turn, and tell whether the lane needs nothing more of this worker."""
     structlog.contextvars.bind_contextvars(turn=str(turn.id), lane=str(turn.lease.lane_id))
-    metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
+    try:
+        if turn.crash_count < settings.TURN_MAX_CRASHES and suspects.is_suspect(turn) and not is_alone:
+            return suspects.work_suspect(turn)
+        metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
+        return _work_here(turn)
+    except Fenced as error:
+        log.warning("turn_fenced", error=str(error))
+        return True
+    finally:
+        structlog.contextvars.unbind_contextvars("turn", "lane")
+
+
+def _work_here(turn: ClaimedTurn) -> bool:
     stream = TurnStream(
         room_id=turn.room_id,
         turn_id=turn.id,
@@ -88,7 +115,8 @@ def _work(turn: ClaimedTurn) -> bool:
     try:
         trace = open_trace(turn.id, is_second_attempt=turn.is_second_attempt)
         if turn.crash_count >= settings.TURN_MAX_CRASHES:
-            return _die(turn, trace, stream, f"{turn.crash_count} workers died while they worked it.")
+            reason = f"{turn.crash_count} processes died that worked nothing else. {turn.error}".rstrip()
+            return _die(turn, trace, stream, reason)
         if turn.is_second_attempt:
             stream.put(StreamEvent.RESET, {})
         if collecting.collect(turn):
@@ -106,8 +134,6 @@ def _work(turn: ClaimedTurn) -> bool:
         if not is_away(error):
             raise
         return outages.hand_back(turn, trace, reason=f"{type(error).__name__}: {error}")
-    finally:
-        structlog.contextvars.unbind_contextvars("turn", "lane")
 
 
 def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:
@@ -117,20 +143,25 @@ def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) 
     except Stopped as stop:
         if watch.is_lost:
             raise Fenced(str(stop)) from stop
-        return _stop(turn, trace, stream) if watch.is_stopped else _make_way(turn, trace, stream)
+        if watch.is_stopped:
+            return _stop(turn, trace, stream)
+        is_leaving = shutdown.is_grace_over()
+        return _give_back(turn, trace) if is_leaving else _make_way(turn, trace, stream)
     except Parked as parked:
         return _park(turn, trace, stream, parked.question)
     except Fenced:
         raise
     except ModelError as error:
-        return _fail(turn, trace, stream, error, permanent=error.permanent, wait=error.retry_after_seconds)
+        if _is_told_to_wait(error):
+            return _wait(turn, trace, error)
+        return _fail(turn, trace, stream, error, permanent=error.permanent)
     except Exception as error:  # the door of the pipeline: whatever failed, the turn has it on record
         release_connection()
         if is_away(error):
             raise
         log.exception("turn_failed")
         metrics.ERRORS.labels(where="turn").inc()
-        return _fail(turn, trace, stream, error, permanent=False, wait=None)
+        return _fail(turn, trace, stream, error, permanent=False)
     seconds = metrics.seconds_since(turn.received_at)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="done").inc()
     metrics.MESSAGE_PROCESSING.observe(seconds)
@@ -138,20 +169,40 @@ def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) 
     return is_released
 
 
-def _fail(
-    turn: ClaimedTurn,
-    trace: Trace,
-    stream: TurnStream,
-    error: Exception,
-    *,
-    permanent: bool,
-    wait: float | None,
-) -> bool:
+def _is_told_to_wait(error: ModelError) -> bool:
+    is_wait = error.failure == ModelFailure.RATE_LIMITED or error.retry_after_seconds is not None
+    return is_wait and not error.permanent
+
+
+def _wait(turn: ClaimedTurn, trace: Trace, error: ModelError) -> bool:
+    """Put the turn back until the model's server takes requests again, which is no fault of the turn's."""
+    asked = RATE_LIMIT_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
+    delay = min(LONGEST_WAIT_SECONDS, max(1.0, asked))
+    with transaction.atomic():
+        turns.put_back(turn, error=f"Waits: {error}", is_counted=False)
+        trace.save()
+        lanes.release(turn.lease, delay_seconds=delay)
+    log.info("turn_waits", error=str(error), delay_seconds=delay)
+    return True
+
+
+def _give_back(turn: ClaimedTurn, trace: Trace) -> bool:
+    """Give the turn back, uncounted, because this process is to end; another takes it at once."""
+    with transaction.atomic():
+        turns.put_back(turn, error="", is_counted=False)
+        trace.save()
+        lanes.release(turn.lease)
+        wake_after_commit("agents.drain_lane", lane_id=str(turn.lease.lane_id))
+    log.info("turn_given_back")
+    return True
+
+
+def _fail(turn: ClaimedTurn, trace: Trace, stream: TurnStream, error: Exception, *, permanent: bool) -> bool:
     attempt = turn.error_count + 1
     reason = f"{type(error).__name__}: {error}"
     if permanent or attempt >= settings.TURN_MAX_ATTEMPTS:
         return _die(turn, trace, stream, reason)
-    delay = min(LONGEST_BACKOFF_SECONDS, max(wait or 0.0, float(2**attempt)))
+    delay = min(LONGEST_BACKOFF_SECONDS, float(2**attempt))
     with transaction.atomic():
         turns.put_back(turn, error=reason)
         trace.save()
@@ -161,7 +212,10 @@ def _fail(
 
 
 def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bool:
-    """Make the turn a dead letter: the person gets the character's apology once, and the lane goes on."""
+    """Make the turn a dead letter: the person gets the character's apology once, and the lane goes on.
+
+    One that was retried and dies again has said it before, and says nothing more.
+    """
     facts = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
     with transaction.atomic():
         turns.end(
@@ -171,7 +225,8 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
             error=reason,
             character_version_id=facts.character_version_id,
         )
-        outbox.put(destination_of(turn), [Reply(text=facts.apology)])
+        if not turn.said_count:
+            outbox.put(destination_of(turn), [Reply(text=facts.apology)])
         trace.save()
         remember([message_draft(turn)])
         is_released = lanes.release_if_empty(turn.lease)

@@ -58,6 +58,7 @@ GROUPS = (
         "Access",
         (
             ("API keys", "key", "transports.apikey", ""),
+            ("Audit", "policy", "agents.auditentry", ""),
             ("Users", "person", "auth.user", ""),
             ("Groups", "groups", "auth.group", ""),
         ),

@@ -21,7 +21,7 @@ from cachetools.keys import hashkey
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from agents import metrics, outbox
+from agents import metrics, outbox, shutdown
 from agents.crashpoints import reach
 from agents.envelopes import Acknowledgement
 from agents.models import Agent, Delivery
@@ -47,15 +47,16 @@ def deliver_room(connection_id: UUID, room_id: UUID) -> int:
     sent = 0
     # Read before the claim: what fails between the claim and the send would leave an uncertain delivery.
     secrets = _secrets(connection_id)
-    while True:
+    while not shutdown.is_begun():
         delivery = outbox.claim(connection_id, room_id)
         if delivery is None:
-            return sent
+            break
         with structlog.contextvars.bound_contextvars(delivery=delivery.id):
             is_more, is_sent = _deliver(delivery, secrets)
         sent += is_sent
         if not is_more:
-            return sent
+            break
+    return sent
 
 
 def _deliver(delivery: ClaimedDelivery, secrets: dict[str, Any]) -> tuple[bool, bool]:

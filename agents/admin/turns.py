@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from agents.admin.dead_letters import DeadLetterActions
 from agents.models import Approval, Message, ModelCall, Step, Turn
 from agents.turns import request_stop
 from plugins.admin_pages import (
@@ -36,6 +37,7 @@ STATE_COLOURS = {
     Turn.State.DEAD: "danger",
     Turn.State.STOPPED: "warning",
     Turn.State.PARKED: "warning",
+    Turn.State.DISCARDED: "warning",
 }
 OUTCOME_COLOURS = {Turn.Outcome.REPLIED: "success", Turn.Outcome.APOLOGISED: "warning"}
 STEP_COLOURS = {
@@ -148,7 +150,7 @@ class ModelCallCards(HistoryCards):
 
 
 @admin.register(Turn)
-class TurnAdmin(ReadOnly, BigTable):
+class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
     """The work on messages. Dead letters are the turns whose state is dead."""
 
     list_display = (
@@ -168,7 +170,8 @@ class TurnAdmin(ReadOnly, BigTable):
     search_fields = ("person__name",)
     search_help_text = "An id of a turn, message, cause, lane, room or person, or a part of a person's name."
     id_search_fields = ("pk", "message", "cause_id", "lane", "room", "person")
-    actions_detail = ("stop_turn",)
+    actions = ("retry_many_at_front", "retry_many_at_end", "discard_many")
+    actions_detail = ("stop_turn", "retry_at_front", "retry_at_end", "discard_one")
     inlines = (StepRows, ModelCallCards)
     fields = (
         ("coloured_state", "coloured_outcome"),
@@ -186,6 +189,7 @@ class TurnAdmin(ReadOnly, BigTable):
         ("cause_kind", "cause_id"),
         ("lane_id", "sequence"),
         ("error_count", "crash_count"),
+        ("suspect_count", "take_count"),
         ("lease_token", "evaluation_attempts"),
     )
     readonly_fields = (
@@ -230,7 +234,7 @@ class TurnAdmin(ReadOnly, BigTable):
 
     @column("errors")
     def attempts(self, turn: Turn) -> str:
-        """Return how many attempts failed, and how many crashed."""
+        """Return how many attempts failed, and how many killed a process that worked nothing else."""
         crashes = f", {turn.crash_count} crashed" if turn.crash_count else ""
         return f"{turn.error_count}{crashes}"
 

@@ -2,6 +2,7 @@
 
 from agents.models.agent import Agent
 from agents.models.approval import Approval
+from agents.models.audit import AuditEntry
 from agents.models.character import Character, CharacterVersion
 from agents.models.delivery import Delivery
 from agents.models.lane import Lane
@@ -14,6 +15,7 @@ __all__ = [
     "Account",
     "Agent",
     "Approval",
+    "AuditEntry",
     "Character",
     "CharacterVersion",
     "Delivery",

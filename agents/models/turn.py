@@ -8,7 +8,9 @@ class Turn(models.Model):
     """The work that one cause asks for. The waiting turns of a lane are its queue.
 
     `cause_kind` and `cause_id` name the cause and are unique, so that a cause is worked once. Errors and
-    crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when one never ended.
+    crashes are counted apart: `error_count` grows when an attempt raised, `crash_count` when a process died
+    that worked nothing but this turn. `suspect_count` grows when one died that worked others too, `take_count`
+    whenever it is taken. `said_count` are the parts that it said before it was retried.
     A parked turn waits for a person's word on one of its actions: it is out of its lane's way until then.
     `collected_into` is the turn that answers this one's message together with its own; `collected_at` is when
     a turn's own set of messages was stored. `interrupt_count` turns right before it were superseded for it.
@@ -24,6 +26,7 @@ class Turn(models.Model):
         DEAD = "dead"
         STOPPED = "stopped"
         PARKED = "parked", "waits for a person"
+        DISCARDED = "discarded"
 
     class Cause(models.TextChoices):
         MESSAGE = "message"
@@ -65,6 +68,9 @@ class Turn(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.NONE, blank=True)
     error_count = models.PositiveSmallIntegerField(default=0)
     crash_count = models.PositiveSmallIntegerField(default=0)
+    suspect_count = models.PositiveIntegerField(default=0, db_default=0)
+    take_count = models.PositiveIntegerField(default=0, db_default=0)
+    said_count = models.PositiveSmallIntegerField(default=0, db_default=0)
     lease_token = models.BigIntegerField(default=0)
     character_version = models.ForeignKey(
         "agents.CharacterVersion", null=True, on_delete=models.SET_NULL, related_name="turns"
@@ -87,6 +93,10 @@ class Turn(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [
+            ("retry_turn", "Can retry dead letters"),
+            ("discard_turn", "Can discard dead letters"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["cause_kind", "cause_id"], name="one_turn_a_cause"),
             models.UniqueConstraint(fields=["lane", "sequence"], name="one_turn_a_lane_place"),

@@ -76,7 +76,7 @@ def look_at_turns() -> list[Finding]:
             wrong(f"{count} wait with nobody at work on them, the oldest for {age:.0f} seconds.", cure)
         )
     if dead := Turn.objects.filter(state=Turn.State.DEAD).count():
-        cure = "Look at them in the admin, under Turns, state dead; `show_turn ID` tells why."
+        cure = "`show_turn ID` tells why; retry or discard them in the admin, or with `retry_dead_letters`."
         found.append(note(f"{dead} are dead letters: no answer could be made.", cure))
     open_count = Turn.objects.filter(state__in=Turn.OPEN_STATES).count()
     return found or [ok(f"{open_count} are open, and none was left behind.")]

@@ -356,7 +356,6 @@ def _environment(folder: Path, database: str, valkey: str, model: str) -> dict[s
         "PERSON_MESSAGES_PER_MINUTE": "1000000",
         # Each death of a worker counts against all turns that it worked, innocent ones too: to be left out
         # as soon as only a crash alone counts.
-        "TURN_MAX_CRASHES": "1000",
         "CRASHPOINTS": str(folder / "plan.json"),
         "ELIZA_PLUGINS": "tests.chaos.errands",
         errands.DONE_VARIABLE: str(folder / "errands.txt"),

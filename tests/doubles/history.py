@@ -12,6 +12,7 @@ from agents.models import (
     Account,
     Agent,
     Approval,
+    AuditEntry,
     Character,
     CharacterVersion,
     Delivery,
@@ -322,6 +323,13 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     )
     create(TaskRun, (TaskRun(task=rows.tasks[0], slot=now + timedelta(minutes=n)) for n in numbers))
     rows.events = create(Event, (Event(name="message:received", payload={"n": n}) for n in numbers))
+    rows.audit = create(
+        AuditEntry,
+        (
+            AuditEntry(actor="ada", verb="discard", object_kind="turn", object_id=turn.pk)
+            for turn in rows.turns
+        ),
+    )
     users = create(User, (User(username=f"{prefix}-user-{n}") for n in numbers))
     rows.keys = create(
         ApiKey,

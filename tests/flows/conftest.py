@@ -95,6 +95,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             "LANE_LEASE_SECONDS": str(LEASE_SECONDS),
             "DISPATCH_PERIOD_SECONDS": str(DISPATCH_SECONDS),
             "PERSON_MESSAGES_PER_MINUTE": "1000",
+            "SHUTDOWN_GRACE_SECONDS": "2",
+            "ELIZA_PLUGINS": "tests.doubles.poison",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         running = Fleet(url=f"http://127.0.0.1:{port}", environment=environment, model=model, logs=logs)

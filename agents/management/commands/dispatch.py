@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from agents import dispatcher
+from agents import departures, dispatcher
 
 
 class Command(BaseCommand):
@@ -21,6 +21,7 @@ class Command(BaseCommand):
 
         def end(_signal: int, _frame: FrameType | None) -> None:
             stop.set()
+            departures.begin()
 
         before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         self.stdout.write(f"Dispatching every {settings.DISPATCH_PERIOD_SECONDS:g} seconds.")

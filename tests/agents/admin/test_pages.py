@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import Agent, Approval, CharacterVersion, Delivery, Message, Turn
+from agents.models import Agent, Approval, AuditEntry, CharacterVersion, Delivery, Message, Turn
 from memory.models import Memory, Relationship
 from plugins.models import Event
 from tests.doubles.history import make_history
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 FEW, MANY = 5, 30
 TABLES = sorted(admin.site._registry, key=lambda model: model._meta.label)
-HISTORY = (CharacterVersion, Message, Turn, Approval, Delivery, Relationship, Event)
+HISTORY = (AuditEntry, CharacterVersion, Message, Turn, Approval, Delivery, Relationship, Event)
 
 
 def list_address(model):

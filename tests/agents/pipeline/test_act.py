@@ -166,7 +166,7 @@ def test_a_finished_action_is_not_done_twice_and_the_answer_not_asked_for_again(
     assert said() == ["I noted None.", "Done after all."]
     assert Goal.objects.count() == 1
     turn = Turn.objects.get()
-    assert (turn.state, turn.crash_count) == ("done", 1)
+    assert (turn.state, turn.suspect_count, turn.crash_count) == ("done", 1, 0)
 
 
 def test_an_outward_action_that_may_have_been_done_waits_for_a_person(

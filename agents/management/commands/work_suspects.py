@@ -1,0 +1,17 @@
+"""`work_suspects`: the nursery of one worker, which starts it and closes its standard input to end it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from agents import nursery, work
+
+
+class Command(BaseCommand):
+    help = "Work turns in a process each, as a worker asks on standard input. Workers start it themselves."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        nursery.serve(work.work_taken)
