@@ -179,7 +179,7 @@ _keeper = _Keeper()
 
 def watched() -> list[Watch]:
     """Return the watches over all turns that this process works at the moment."""
-    return _keeper.watched()
+    return [watch for watch in _keeper.watched() if watch.hears_stop]
 
 
 @contextmanager
