@@ -354,8 +354,6 @@ def _environment(folder: Path, database: str, valkey: str, model: str) -> dict[s
         "EVALUATION_LEASE_SECONDS": str(LEASE_SECONDS),
         "DISPATCH_PERIOD_SECONDS": str(DISPATCH_SECONDS),
         "PERSON_MESSAGES_PER_MINUTE": "1000000",
-        # Each death of a worker counts against all turns that it worked, innocent ones too: to be left out
-        # as soon as only a crash alone counts.
         "CRASHPOINTS": str(folder / "plan.json"),
         "ELIZA_PLUGINS": "tests.chaos.errands",
         errands.DONE_VARIABLE: str(folder / "errands.txt"),
