@@ -167,9 +167,12 @@ WITH held AS (
 RENEW = """
 UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE (id, lease_token) IN (SELECT * FROM unnest(%(lanes)s::uuid[], %(tokens)s::bigint[]))
+  AND lease_until IS NOT NULL
 RETURNING id, lease_token
 """
-"""Renews many leases at once and says which are still held."""
+"""Renews many leases at once and says which are still held. One that was released in the same moment is not
+taken again: nobody would work the lane until it ended.
+"""
 
 RELEASE_IF_EMPTY = """
 UPDATE agents_lane AS lane SET lease_until = NULL, lease_owner = ''
