@@ -249,7 +249,6 @@ def test_a_turn_that_streams_to_a_server_that_fails_waits_once(
     state: str, valkey: ValkeyBroker, publisher_for: Callable[[str], _Publisher]
 ) -> None:
 
-
     publisher_for(valkey.url)
     stream = TurnStream(room_id=uuid.uuid4(), turn_id=uuid.uuid4(), message_id=None, lease_token=1)
     stream.put(StreamEvent.TOKEN, {"text": "before"})

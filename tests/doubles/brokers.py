@@ -22,7 +22,12 @@ from eliza_site.embedded.processes import Child, Command, tail
 from eliza_site.embedded.valkey import find_binary
 
 READY_SECONDS = 60.0
-RABBITMQ_FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/opt/rabbitmq/sbin", "/opt/rabbitmq/sbin", "/usr/sbin")
+RABBITMQ_FOLDERS = (
+    "/usr/lib/rabbitmq/bin",
+    "/usr/local/opt/rabbitmq/sbin",
+    "/opt/rabbitmq/sbin",
+    "/usr/sbin",
+)
 
 
 def free_port() -> int:
@@ -64,6 +69,10 @@ class Broker:
         """End it at once, with all that it kept."""
         if self.child is not None:
             self.child.kill()
+
+    def close(self) -> None:
+        """End it, and all that belongs to it."""
+        self.kill()
 
     def hang(self) -> None:
         """Let it answer nothing more; connections stay open, and new ones are still accepted by the kernel."""
