@@ -220,9 +220,12 @@ WITH held AS (
 RENEW = """
 UPDATE agents_lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE (id, lease_token) IN (SELECT * FROM unnest(%(lanes)s::uuid[], %(tokens)s::bigint[]))
+  AND lease_until IS NOT NULL
 RETURNING id, lease_token
 """
-"""Renews leases, locks their lanes' rows, and says which are still held."""
+"""Renews leases, locks their lanes' rows, and says which are still held. One that was released in the same moment
+is not taken again: nobody would work the lane until it ended.
+"""
 
 KEEP = """
 WITH asked AS (
@@ -230,6 +233,7 @@ WITH asked AS (
 ), free AS (
     SELECT lane.id FROM agents_lane AS lane
     JOIN asked ON asked.id = lane.id AND asked.token = lane.lease_token
+    WHERE lane.lease_until IS NOT NULL
     FOR NO KEY UPDATE OF lane SKIP LOCKED
 ), renewed AS (
     UPDATE agents_lane AS lane SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)

@@ -1,7 +1,8 @@
 """What happens in a room while it happens: one Valkey stream a room, read by pages and API clients.
 
 The pipeline writes tokens and actions, the web transport writes replies. Nothing depends on it: a stream that
-can't be written is logged and forgotten, and the finished reply is always in PostgreSQL.
+can't be written is logged and forgotten, and the finished reply is always in PostgreSQL. A server that hangs
+costs a turn, or whoever posts a message, one short wait; then it is left alone for a while (`agents.circuits`).
 
 Each entry has the fields `event`, `turn`, `message` (the one that is answered), `token` (the lease's token),
 `index` (within the turn and lease) and `data` (JSON). A reader drops what carries an older token than it has
@@ -24,10 +25,13 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from agents.circuits import cache_circuit
+
 log = structlog.get_logger(__name__)
 
 STREAM_LENGTH = 4000
 STREAM_EXPIRES_AFTER_SECONDS = 3600
+WRITE_TIMEOUT_SECONDS = 0.5
 TOKEN_INTERVAL_SECONDS = 0.05
 """Pieces of text are joined for so long before they are written: a person sees no difference."""
 
@@ -54,11 +58,11 @@ def room_stream_key(room_id: UUID | str) -> str:
 
 @lru_cache(maxsize=1)
 def client() -> redis.Redis:
-    """Return the process' client; short limits, as nobody waits for a stream."""
+    """Return the process' client; short limits and no second try, as nobody waits for a stream."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=1.0,
-        socket_connect_timeout=0.5,
+        socket_timeout=WRITE_TIMEOUT_SECONDS,
+        socket_connect_timeout=WRITE_TIMEOUT_SECONDS,
         decode_responses=True,
         retry=Retry(NoBackoff(), 0),
     )
@@ -159,11 +163,17 @@ def forget_room(room_id: UUID) -> None:
 
 
 def _write(key: str, *entries: Mapping[str, str]) -> None:
+    circuit = cache_circuit()
+    if not circuit.may_try():
+        return
     try:
         with client().pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xadd(key, dict(entry), maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
             pipe.expire(key, STREAM_EXPIRES_AFTER_SECONDS)
             pipe.execute()
-    except redis.RedisError as error:
+    except (redis.RedisError, OSError) as error:
+        circuit.fail()
         log.warning("stream_not_written", stream=key, error=str(error))
+    else:
+        circuit.succeed()

@@ -131,10 +131,16 @@ def ask_migrations() -> str:
 
 
 def ask_broker() -> str:
-    """Ask the broker for a connection."""
-    with app.connection_for_write(transport_options={"socket_connect_timeout": PING_SECONDS}) as broker:
+    """Ask the broker for a connection, and tell what it is; its address is nobody's business."""
+    with app.connection_for_write(
+        heartbeat=0,
+        connect_timeout=PING_SECONDS,
+        transport_options={"socket_connect_timeout": PING_SECONDS, "socket_timeout": PING_SECONDS},
+    ) as broker:
         broker.ensure_connection(max_retries=0)
-    return ""
+        # RabbitMQ tells its name while it connects.
+        told: dict[str, str] = getattr(broker.connection, "server_properties", {})
+        return told.get("product", "Valkey or Redis")
 
 
 def ask_cache() -> str:

@@ -180,9 +180,9 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        # A cache that is away costs a second or two, never a request or the dispatcher: redis-py's own
+        # A cache that is away costs half a second, never a request or the dispatcher: redis-py's own
         # retries would pause for 4 to 10 s at each command.
-        "OPTIONS": {"socket_timeout": 1.0, "retry": Retry(NoBackoff(), 1)},
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)},
     }
 }
 
@@ -230,17 +230,24 @@ PROMETHEUS_MULTIPROC_DIR = env("PROMETHEUS_MULTIPROC_DIR")
 # Celery -----------------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = with_certificate_choice(env("CELERY_BROKER_URL")) or REDIS_URL
+# One server is both: it fails as one, it is left alone as one, and its memory must not throw keys away.
+BROKER_IS_CACHE = CELERY_BROKER_URL == REDIS_URL
 if CELERY_BROKER_URL.startswith("unix://"):
     # Celery's words for a unix socket differ from redis-py's.
     CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace(
         "?db=", "?virtual_host="
     )
+# Celery itself prefers the variable CELERY_BROKER_URL to the setting, and would pass over what was just made
+# of it (a certificate would not be checked); these two it takes from here.
+CELERY_BROKER_READ_URL = CELERY_BROKER_WRITE_URL = CELERY_BROKER_URL
+BROKER_IS_REDIS = CELERY_BROKER_URL.startswith("redis")
 # Tasks are wake-ups: nobody asks what one returned, and results would fill the broker's memory.
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 # Having a wake-up twice changes nothing, losing one costs seconds: so it is kept until its work is done.
 CELERY_TASK_ACKS_LATE = True
+# Wanted by a pool of processes alone: Celery acknowledges what a killed child worked, unless told otherwise.
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = "agents"
 CELERY_TASK_ROUTES = {
@@ -251,17 +258,32 @@ CELERY_TASK_ROUTES = {
 }
 # Whoever publishes waits for nothing (agents.wakeups has limits of its own): the dispatcher finds it.
 CELERY_TASK_PUBLISH_RETRY = False
+# RabbitMQ need not write a wake-up to disk before it confirms it, which can take hundreds of milliseconds.
+CELERY_TASK_DEFAULT_DELIVERY_MODE = 1
 # A worker takes as many wake-ups as it has threads, and leaves the rest to the others.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# After a lost connection the broker's count begins anew while the threads are still busy; this counts
+# those. With RabbitMQ, Celery counts them by itself, and would warn of the setting.
+CELERY_WORKER_DISABLE_PREFETCH = BROKER_IS_REDIS
 # No task here is sent for later (delays are columns): one that is would wait in a worker's memory.
 CELERY_WORKER_ETA_TASK_LIMIT = 1
 # When the broker is gone, turns go on: a model's answer that was paid for is not thrown away.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# A pool of threads is shut down warmly: SIGTERM tells the turns at once (`worker_shutting_down`). A soft
+# shutdown sleeps first, tells them afterwards, and then waits for every thread all the same.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 0.0
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = False
 # A broker that is away is asked again for ever; meanwhile the dispatcher works what is due.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A broker that is full or read-only says so by a channel's error: a worker that ended of it would stay away.
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-if CELERY_BROKER_URL.startswith("redis"):
+# RabbitMQ behind a black hole is noticed in about 20 s; Celery's 120 would leave a worker deaf for minutes.
+CELERY_BROKER_HEARTBEAT = 10
+# What asks workers (`doctor`, Flower) and dies leaves nothing behind in the broker's memory.
+CELERY_CONTROL_QUEUE_EXPIRES = 10.0
+CELERY_EVENT_QUEUE_EXPIRES = 60.0
+if BROKER_IS_REDIS:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         # A task is drained for 120 s and one turn more; kombu hands it out again after this, which is harmless.
         "visibility_timeout": 900,

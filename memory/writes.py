@@ -30,6 +30,8 @@ EMBED_TASK = "memory.embed_memories"
 WAKE_KEY = "memory:embedding-woken"
 # For so long the fleet sends no second wake-up, and the task that was woken lets texts gather.
 WAKE_SECONDS = 1
+# A cache that failed is not asked by the turns of the next seconds.
+CACHE_REST_SECONDS = 5.0
 # The local model answers one request at a time, and a turn's own question must not wait long for it.
 LOCAL_BATCH, REMOTE_BATCH = 32, 128
 # A text that the embedder refuses alone, while it takes others, is left for so long.
@@ -192,14 +194,16 @@ def wake_embedding() -> bool:
 
 
 def _is_first(now: float) -> bool:
+    # While the cache hangs, one turn waits for it and the others go by.
+    _Wake.until = now + WAKE_SECONDS
     try:
         is_first = cache.add(WAKE_KEY, 1, timeout=WAKE_SECONDS)
     except Exception as error:  # The cache's own errors are as many as its backends; a turn has none of them.
         log.warning("embedding_not_woken", error=str(error))
-        is_first = False
-        _Wake.until = now + WAKE_SECONDS
-    if is_first:
-        _Wake.until = now + WAKE_SECONDS
+        _Wake.until = time.monotonic() + CACHE_REST_SECONDS
+        return False
+    if not is_first:
+        _Wake.until = 0.0
     return is_first
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
@@ -25,6 +26,13 @@ def _model_clients_closed() -> Iterator[None]:
     """Close the connections to model servers that are kept for as long as the process runs."""
     yield
     close_servers()
+
+
+@pytest.fixture(autouse=True)
+def _servers_are_well() -> None:
+    """Forget what an earlier test taught of a server that failed."""
+    cache_circuit().succeed()
+    broker_circuit().succeed()
 
 
 @pytest.fixture

@@ -33,11 +33,11 @@ WHERE turn.state IN ('waiting', 'running') AND agent.status = 'running'
 def look_at_broker() -> list[Finding]:
     """Ask the broker for a connection."""
     try:
-        health.ask_broker()
+        name = health.ask_broker()
     except Exception as error:  # whatever kombu's transports raise
         cure = "Start the broker, or set CELERY_BROKER_URL; without it the dispatchers do the work, slowly."
         return [wrong(f"It does not answer: {type(error).__name__}: {error}", cure)]
-    return [ok("It answers.")]
+    return [ok(f"{name} answers.")]
 
 
 def look_at_workers() -> list[Finding]:

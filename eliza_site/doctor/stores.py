@@ -104,7 +104,7 @@ def look_at_cache() -> list[Finding]:
     finally:
         client.close()
     policy = memory.get("maxmemory_policy", "noeviction")
-    if settings.CELERY_BROKER_URL == settings.REDIS_URL and policy != "noeviction":
+    if settings.BROKER_IS_CACHE and policy != "noeviction":
         cure = "Set maxmemory-policy to noeviction, or give the broker a server of its own."
         return [note(f"maxmemory-policy is {policy}: a full server may throw away wake-ups.", cure)]
     return [ok(f"Valkey answers and uses {memory.get('used_memory_human', '?')}.")]
