@@ -90,9 +90,9 @@ def _deliver(delivery: ClaimedDelivery, secrets: dict[str, Any]) -> tuple[bool, 
 
 
 def _send(transport: Transport, view: ConnectionView, delivery: ClaimedDelivery) -> Acknowledgement:
+    reach("delivery.claimed")
     if not delivery.may_start():
         raise NotStarted("The lease may have been over before it was sent; it was not.")
-    reach("delivery.claimed")
     acknowledgement = transport.deliver(view, delivery.outgoing)
     reach("delivery.sent")
     return acknowledgement

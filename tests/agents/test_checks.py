@@ -36,7 +36,7 @@ def test_good_settings_have_no_findings() -> None:
         ("SECRET_KEY", "short", "agents.E001"),
         ("FIELD_ENCRYPTION_KEY", ["short"], "agents.E002"),
         ("FIELD_ENCRYPTION_KEY", [], "agents.W002"),
-        ("LANE_LEASE_SECONDS", 1.0, "agents.E003"),
+        ("LANE_LEASE_SECONDS", 0.5, "agents.E003"),
         ("DISPATCH_PERIOD_SECONDS", 0.0, "agents.E004"),
         ("DISPATCH_PERIOD_SECONDS", 600.0, "agents.E004"),
         ("TURN_MAX_ATTEMPTS", 0, "agents.E005"),
