@@ -260,6 +260,8 @@ CELERY_TASK_ROUTES = {
 CELERY_TASK_PUBLISH_RETRY = False
 # RabbitMQ need not write a wake-up to disk before it confirms it, which can take hundreds of milliseconds.
 CELERY_TASK_DEFAULT_DELIVERY_MODE = 1
+# Celery's own consumer ends its worker when the broker goes away while a task is at work.
+CELERY_WORKER_CONSUMER = "eliza_site.consumer:Consumer"
 # A worker takes as many wake-ups as it has threads, and leaves the rest to the others.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # After a lost connection the broker's count begins anew while the threads are still busy; this counts
