@@ -32,6 +32,12 @@ TOKEN_INTERVAL_SECONDS = 0.05
 """Pieces of text are joined for so long before they are written: a person sees no difference."""
 
 
+TIMEOUT_SECONDS = 0.3
+"""A webhook waits for this once, beside the half second of its wake-up, and is to be answered within one."""
+REST_SECONDS = 3.0
+"""A Valkey that did not answer is left alone for so long: else each token and each webhook would wait for it."""
+
+
 class StreamEvent(StrEnum):
     """The names of the events, as server-sent events carry them."""
 
@@ -52,13 +58,19 @@ def room_stream_key(room_id: UUID | str) -> str:
     return f"eliza:room:{room_id}"
 
 
+class Client(redis.Redis):
+    """A client that knows until when a server that did not answer is left alone."""
+
+    rests_until = 0.0
+
+
 @lru_cache(maxsize=1)
-def client() -> redis.Redis:
+def client() -> Client:
     """Return the process' client; short limits, as nobody waits for a stream."""
-    return redis.Redis.from_url(
+    return Client.from_url(
         settings.REDIS_URL,
-        socket_timeout=1.0,
-        socket_connect_timeout=0.5,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
         decode_responses=True,
         retry=Retry(NoBackoff(), 0),
     )
@@ -159,11 +171,16 @@ def forget_room(room_id: UUID) -> None:
 
 
 def _write(key: str, *entries: Mapping[str, str]) -> None:
+    valkey = client()
+    if time.monotonic() < valkey.rests_until:
+        return
     try:
-        with client().pipeline(transaction=False) as pipe:
+        with valkey.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xadd(key, dict(entry), maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
             pipe.expire(key, STREAM_EXPIRES_AFTER_SECONDS)
             pipe.execute()
     except redis.RedisError as error:
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            valkey.rests_until = time.monotonic() + REST_SECONDS
         log.warning("stream_not_written", stream=key, error=str(error))
