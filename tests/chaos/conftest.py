@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.harness import KEYED, KEYLESS, Fleet, fleet_running
+from tests.chaos.site import Site
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,3 +35,19 @@ def fleet(session_fleet: Fleet) -> Iterator[Fleet]:
     session_fleet.model.control({"latency_ms": 0.0, "gap_ms": 0.0, "fault": ""})
     for network in (KEYED, KEYLESS):
         session_fleet.set_network(network)
+
+
+@pytest.fixture(scope="session")
+def session_site(session_fleet: Fleet) -> Iterator[Site]:
+    """The web process of the fleet that runs for the whole session."""
+    site = Site(session_fleet)
+    yield site
+    site.end()
+
+
+@pytest.fixture
+def site(fleet: Fleet, session_site: Site) -> Site:
+    """The fleet's web process, running."""
+    if not session_site.is_running():
+        session_site.start()
+    return session_site

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -117,9 +117,21 @@ class Fleet:
 
     def set_network(self, transport: str, **settings: Any) -> None:
         """Let a network fail as `transports.fake` knows to; without settings it takes everything."""
-        known = {"ledger": str(self.ledger_path), **settings}
-        made = self.crew.ask("connect", agent=self.agent, transport=transport, settings=known)
-        self.connections[transport] = made["connection"]
+        self.add_network(transport, transport, **settings)
+
+    def add_network(
+        self, name: str, transport: str, *, agent: str = "", is_streaming: bool = False, **settings: Any
+    ) -> None:
+        """Let an agent, the fleet's own unless another is given, be spoken to over one more network."""
+        made = self.crew.ask(
+            "connect",
+            agent=agent or self.agent,
+            platform=name,
+            transport=transport,
+            settings={"ledger": str(self.ledger_path), **settings},
+            is_streaming=is_streaming,
+        )
+        self.connections[name] = made["connection"]
 
     def new_person(self) -> str:
         """Return somebody who was never heard before."""
@@ -183,12 +195,19 @@ class Fleet:
         with self._session.cursor() as cursor:
             return read_fates(cursor, [one.said.external_id for one in spoken])
 
-    def verdict(self, spoken: Sequence[Spoken], *, faults_ended_at: dt.datetime | None = None) -> Verdict:
-        """Judge these messages."""
+    def verdict(
+        self,
+        spoken: Sequence[Spoken],
+        *,
+        guilty: Collection[str] = (),
+        faults_ended_at: dt.datetime | None = None,
+    ) -> Verdict:
+        """Judge these messages; the `guilty` are meant to become dead letters."""
         return judge(
             [one.said for one in spoken],
             ledger.read(self.ledger_path),
             self.fates(spoken),
+            guilty=guilty,
             faults_ended_at=faults_ended_at,
         )
 

@@ -14,12 +14,14 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import User
 
 from agents import agents, crashpoints
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import receive
 from agents.models import Agent, Character, CharacterVersion
 from transports.models import Connection
+from transports.web.auth import caller_of_user, create_api_key
 
 SENDERS_PLAN = "senders.json"
 
@@ -48,12 +50,19 @@ def make_agent(*, name: str, **changes: Any) -> dict[str, Any]:
     return {"agent": str(agent.pk)}
 
 
-def connect(*, agent: str, transport: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Connect an agent to a network of this transport, named after it."""
-    made, _ = Connection.objects.update_or_create(
-        agent_id=agent, platform=transport, defaults={"transport": transport, "settings": settings}
-    )
+def connect(
+    *, agent: str, platform: str, transport: str, settings: dict[str, Any], is_streaming: bool
+) -> dict[str, Any]:
+    """Connect an agent to a network."""
+    defaults = {"transport": transport, "settings": settings, "supports_streaming": is_streaming}
+    made, _ = Connection.objects.update_or_create(agent_id=agent, platform=platform, defaults=defaults)
     return {"connection": str(made.pk)}
+
+
+def make_key(*, name: str) -> dict[str, Any]:
+    """Make a user of the site with a key to the API."""
+    user = User.objects.create_user(name)
+    return {"key": create_api_key(name, user), "person": caller_of_user(user).external_id}
 
 
 def pause(*, agent: str) -> dict[str, Any]:
@@ -74,7 +83,9 @@ def set_on_uncertain(*, agent: str, choice: str) -> dict[str, Any]:
     return {}
 
 
-DOORS = {door.__name__: door for door in (say, make_agent, connect, pause, start, set_on_uncertain)}
+DOORS = {
+    door.__name__: door for door in (say, make_agent, connect, make_key, pause, start, set_on_uncertain)
+}
 
 
 def main() -> None:
