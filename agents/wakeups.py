@@ -58,7 +58,7 @@ class _Publisher:
         return broker_circuit().is_resting()
 
     def _send(self, producer: kombu.Producer, name: str, arguments: dict[str, Any]) -> None:
-        link = producer.connection
+        link: Any = producer.connection
         was_open, started = link.connected, time.monotonic()
         try:
             current_app.send_task(name, kwargs=arguments, producer=producer, retry=False)
@@ -75,7 +75,7 @@ class _Publisher:
         with self._lock:
             if self._pool is None:
                 # RabbitMQ ends a connection whose heartbeats stay away, and nobody here would send them.
-                link = current_app.connection_for_write(
+                link: Any = current_app.connection_for_write(
                     heartbeat=0, connect_timeout=PUBLISH_TIMEOUT_SECONDS, transport_options=_SHORT_LIMITS
                 )
                 # Each waiting request thread has a way of its own: in a hang they wait side by side.

@@ -83,9 +83,7 @@ def set_on_uncertain(*, agent: str, choice: str) -> dict[str, Any]:
     return {}
 
 
-DOORS = {
-    door.__name__: door for door in (say, make_agent, connect, make_key, pause, start, set_on_uncertain)
-}
+DOORS = {door.__name__: door for door in (say, make_agent, connect, make_key, pause, start, set_on_uncertain)}
 
 
 def main() -> None:

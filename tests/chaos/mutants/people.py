@@ -154,8 +154,7 @@ MUTATIONS = (
         old="self._is_over = self.is_stopped or gives_way or",
         new="self._is_over = gives_way or",
         tests=(
-            "tests/agents/test_stopping.py::"
-            "test_stop_ends_the_running_turn_and_what_waits_behind_it_goes_on",
+            "tests/agents/test_stopping.py::test_stop_ends_the_running_turn_and_what_waits_behind_it_goes_on",
         ),
     ),
     Mutation(
