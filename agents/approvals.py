@@ -8,7 +8,7 @@ pipeline finds and uses what was decided, the dispatcher lets go of what nobody 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from agents import turns
+from agents import audit, turns
 from agents.cleaning import clean_json, clean_text
 from agents.lanes import ClaimedTurn
 from agents.models import Approval
@@ -54,7 +54,7 @@ class Decision:
     is_same: bool
 
 
-class CannotDecide(Exception):
+class CannotDecide(audit.NotDecided):
     """There is nothing to decide; the text says why."""
 
 
@@ -96,26 +96,20 @@ WHERE approval.id = %(id)s AND lane.id = turn.lane_id
 """
 """Locked first, so that its holder doesn't let the lane go while the turn comes back to it."""
 
-BRING_BACK = """
-), back AS (
-    UPDATE agents_turn AS turn SET state = 'waiting' FROM decided
-    WHERE turn.id = decided.turn_id AND turn.state = 'parked' RETURNING turn.lane_id
-)
-SELECT decided.id, back.lane_id FROM decided LEFT JOIN back ON true
-"""
-"""The turn has its old place still, so it stands at the head of its lane."""
-
-DECIDE = (
-    """
+DECIDE = """
 WITH decided AS (
     UPDATE agents_approval
     SET state = %(state)s, decided_by = %(by)s, reason = %(why)s, decided_at = clock_timestamp()
     WHERE id = %(id)s AND state = 'pending' AND (expires_at IS NULL OR expires_at > clock_timestamp())
       AND kind = ANY(%(kinds)s)
-    RETURNING id, turn_id
-"""
-    + BRING_BACK
+    RETURNING turn_id, action
+), back AS (
+    UPDATE agents_turn AS turn SET state = 'waiting' FROM decided
+    WHERE turn.id = decided.turn_id AND turn.state = 'parked' RETURNING turn.lane_id
 )
+SELECT decided.turn_id, decided.action, back.lane_id FROM decided LEFT JOIN back ON true
+"""
+"""The turn has its old place still, so it stands at the head of its lane."""
 
 EXPIRE_DUE = """
 WITH due AS (
@@ -181,7 +175,7 @@ def grant(approval_id: int, *, by: str, why: str = "") -> None:
 
     Raises: CannotDecide.
     """
-    _decide(approval_id, Approval.State.GRANTED, by=by, why=why)
+    _decide("grant", approval_id, Approval.State.GRANTED, by=by, why=why)
 
 
 def refuse(approval_id: int, *, by: str, why: str = "") -> None:
@@ -189,7 +183,7 @@ def refuse(approval_id: int, *, by: str, why: str = "") -> None:
 
     Raises: CannotDecide.
     """
-    _decide(approval_id, Approval.State.REFUSED, by=by, why=why)
+    _decide("refuse", approval_id, Approval.State.REFUSED, by=by, why=why)
 
 
 def mark_done(approval_id: int, *, by: str, why: str = "") -> None:
@@ -197,7 +191,8 @@ def mark_done(approval_id: int, *, by: str, why: str = "") -> None:
 
     Raises: CannotDecide.
     """
-    _decide(approval_id, Approval.State.DONE, by=by, why=why, kinds=[Approval.Kind.UNCERTAIN])
+    kinds = [Approval.Kind.UNCERTAIN.value]
+    _decide("mark_done", approval_id, Approval.State.DONE, by=by, why=why, kinds=kinds)
 
 
 def expire_due(limit: int) -> list[UUID]:
@@ -207,7 +202,9 @@ def expire_due(limit: int) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _decide(approval_id: int, state: str, *, by: str, why: str, kinds: list[str] | None = None) -> None:
+def _decide(
+    verb: str, approval_id: int, state: str, *, by: str, why: str, kinds: Sequence[str] = Approval.Kind.values
+) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_LANE, {"id": approval_id})
@@ -218,14 +215,17 @@ def _decide(approval_id: int, state: str, *, by: str, why: str, kinds: list[str]
                     "state": state,
                     "by": clean_text(by)[:200],
                     "why": clean_text(why),
-                    "kinds": kinds or list(Approval.Kind.values),
+                    "kinds": list(kinds),
                 },
             )
             row = cursor.fetchone()
         if row is None:
             raise CannotDecide(_why_not(approval_id, state))
-        if row[1] is not None:
-            wake_after_commit("agents.drain_lane", lane_id=str(row[1]))
+        turn_id, action, lane_id = row
+        details = {"turn": str(turn_id), "action": action}
+        audit.record(by, verb, "approval", {approval_id: details}, why=why)
+        if lane_id is not None:
+            wake_after_commit("agents.drain_lane", lane_id=str(lane_id))
 
 
 def _why_not(approval_id: int, state: str) -> str:

@@ -1,6 +1,6 @@
 """People's decisions about deliveries that were not sent, or of which nobody knows whether they were.
 
-The admin calls it. Each decision says who took it and why; it stands in the delivery and in the log.
+The admin calls it. Each decision says who took it and why, and leaves an entry in the audit.
 """
 
 from __future__ import annotations
@@ -9,33 +9,31 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from agents.cleaning import clean_text
+from agents import audit
 from agents.models import Delivery
 from agents.wakeups import wake_after_commit
 
-log = structlog.get_logger(__name__)
-
 DECIDE = """
+WITH unsent AS (
+    SELECT id, state FROM agents_delivery WHERE id = ANY(%(ids)s) AND state = ANY(%(unsent)s)
+    ORDER BY id FOR UPDATE
+)
 UPDATE agents_delivery AS delivery
 SET state = %(state)s::text, next_run_at = clock_timestamp(),
-    decisions = delivery.decisions || jsonb_build_array(jsonb_build_object(
-        'verb', %(verb)s::text, 'by', %(by)s::text, 'why', %(why)s::text, 'from', delivery.state,
-        'at', clock_timestamp())),
     attempts = CASE WHEN %(is_resent)s THEN 0 ELSE delivery.attempts END,
     tried_at = CASE WHEN %(is_resent)s THEN NULL ELSE delivery.tried_at END,
     expires_at = CASE WHEN %(is_resent)s THEN clock_timestamp() + make_interval(secs => %(expires)s)
                       ELSE delivery.expires_at END
-WHERE id = ANY(%(ids)s) AND state = ANY(%(unsent)s)
-RETURNING id, connection_id, room_id
+FROM unsent WHERE delivery.id = unsent.id
+RETURNING delivery.id, delivery.connection_id, delivery.room_id, unsent.state
 """
 """Decides about those that are still undecided; whoever decides second changes nothing."""
 
 
-class NoReason(ValueError):
+class NoReason(audit.NotDecided):
     """A decision needs a reason: say why."""
 
 
@@ -72,21 +70,17 @@ def _decide(verb: str, delivery_ids: Sequence[int], state: Delivery.State, *, by
             DECIDE,
             {
                 "state": state.value,
-                "verb": verb,
-                "by": clean_text(by),
-                "why": clean_text(why),
                 "is_resent": state == Delivery.State.PENDING,
                 "expires": settings.DELIVERY_EXPIRES_AFTER_SECONDS,
                 "ids": list(delivery_ids),
                 "unsent": [unsent.value for unsent in Delivery.UNSENT_STATES],
             },
         )
-        rows: list[tuple[int, UUID, UUID]] = cursor.fetchall()
+        rows: list[tuple[int, UUID, UUID, str]] = cursor.fetchall()
+        audit.record(by, verb, "delivery", {row[0]: {"from": row[3]} for row in sorted(rows)}, why=why)
         if state == Delivery.State.PENDING:
             _wake_rooms({(row[1], row[2]) for row in rows})
-    decided = sorted(row[0] for row in rows)
-    log.info("deliveries_decided", verb=verb, by=by, why=why, deliveries=decided)
-    return decided
+    return sorted(row[0] for row in rows)
 
 
 def _wake_rooms(places: set[tuple[Any, Any]]) -> None:

@@ -12,22 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 
+from agents import audit
 from agents.models import Account, Lane, Message, Participant, Person, Turn
 from agents.states import merge_plugin_states
 from agents.wakeups import wake_after_commit
 from memory.people import merge_person
 
-log = structlog.get_logger(__name__)
-
 LATE_LOOKS = 10
 LATE_PAUSE_SECONDS = 0.2
 
 
-class CannotMerge(Exception):
+class CannotMerge(audit.NotDecided):
     """These two can't be merged; the text says why, and can be shown to whoever asked."""
 
 
@@ -58,14 +56,15 @@ def merge(person_id: UUID, into_id: UUID, *, by: str, why: str) -> None:
     pair = _Pair(person_id=person_id, into_id=into_id)
     try:
         with transaction.atomic():
-            _merge(pair)
+            if _merge(pair):
+                audit.record(by, "merge", "person", {person_id: {"into": str(into_id)}}, why=why)
         _move_late_words(pair)
     except OperationalError as error:
         raise Busy(f"The two are busy just now ({error}). Please try again in a moment.") from error
-    log.info("people_merged", person=str(person_id), into=str(into_id), by=by, why=why)
 
 
-def _merge(pair: _Pair) -> None:
+def _merge(pair: _Pair) -> bool:
+    """Move all that is the person's, and return whether they were nobody else's before."""
     people = {
         person.pk: person
         for person in Person.objects.select_for_update(no_key=True)
@@ -91,6 +90,7 @@ def _merge(pair: _Pair) -> None:
     waiting = Lane.objects.filter(person=pair.into_id, turns__state=Turn.State.WAITING)
     for lane_id in set(waiting.values_list("pk", flat=True)):
         wake_after_commit("agents.drain_lane", lane_id=str(lane_id))
+    return people[pair.person_id].merged_into_id is None
 
 
 def _check(person: Person | None, into: Person | None, pair: _Pair) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Case, IntegerField, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from agents.approvals import CannotDecide, grant, mark_done, refuse
+from agents.admin.reasons import Decisions, dialog
+from agents.approvals import grant, mark_done, refuse
 from agents.models import Approval, Message, Turn
 from plugins.admin_pages import (
     BigTable,
@@ -26,13 +22,6 @@ from plugins.admin_pages import (
     show_text,
 )
 
-if TYPE_CHECKING:
-    from django.contrib.admin.helpers import ActionForm as _ActionForm
-    from django.forms import Form as _DialogForm
-else:
-    from unfold.forms import ActionForm as _ActionForm
-    from unfold.forms import BaseDialogForm as _DialogForm
-
 APPROVAL_COLOURS = {
     Approval.State.PENDING: "warning",
     Approval.State.GRANTED: "success",
@@ -40,35 +29,10 @@ APPROVAL_COLOURS = {
     Approval.State.DONE: "success",
     Approval.State.EXPIRED: "danger",
 }
-Verb = Callable[..., None]
-NO_REASON = "Give a reason: it is kept with the decision."
-
-
-class ReasonForm(_DialogForm):
-    """Asks why."""
-
-    reason = forms.CharField(max_length=1000, widget=UnfoldAdminTextareaWidget({"rows": 2}))
-
-
-class ReasonedActionForm(_ActionForm):
-    """The list's actions, with the reason that goes with each."""
-
-    reason = forms.CharField(
-        label="", required=False, widget=UnfoldAdminTextInputWidget({"placeholder": "Reason"})
-    )
-
-
-def _dialog(title: str, description: str, submit: str) -> dict[str, Any]:
-    return {
-        "form_class": ReasonForm,
-        "title": title,
-        "description": description,
-        "form_submit_text": submit,
-    }
 
 
 @admin.register(Approval)
-class ApprovalAdmin(ReadOnly, BigTable):
+class ApprovalAdmin(Decisions, ReadOnly, BigTable):
     """What waits for a person stands first."""
 
     list_display = (
@@ -94,7 +58,7 @@ class ApprovalAdmin(ReadOnly, BigTable):
         ).asc(),
         "-id",
     )
-    action_form = ReasonedActionForm
+    is_row_by_row = True
     actions = ("grant_approvals", "refuse_approvals", "mark_approvals_done")
     actions_detail = ("grant_approval", "refuse_approval", "mark_approval_done")
     fields = (
@@ -106,8 +70,8 @@ class ApprovalAdmin(ReadOnly, BigTable):
         "said",
         ("requested_at", "expires_at"),
         ("decided_by", "decided_at"),
-        "shown_reason",
         ("used_at", "argument_hash"),
+        "decisions",
     )
     readonly_fields = (
         "coloured_state",
@@ -116,7 +80,7 @@ class ApprovalAdmin(ReadOnly, BigTable):
         "person",
         "turn_link",
         "said",
-        "shown_reason",
+        "decisions",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Approval]:
@@ -164,77 +128,47 @@ class ApprovalAdmin(ReadOnly, BigTable):
         message = approval.turn.message
         return show_text(message.text) if isinstance(message, Message) else "–"
 
-    @column("reason")
-    def shown_reason(self, approval: Approval) -> SafeString:
-        """Return why it was decided so."""
-        return show_text(approval.reason)
-
     @admin.action(description="Grant the selected actions", permissions=["decide"])
     def grant_approvals(self, request: HttpRequest, approvals: QuerySet[Approval]) -> None:
         """Let them run."""
-        self._each(request, approvals, grant, "granted", request.POST.get("reason", ""))
+        self.decide_each(request, approvals, grant, "granted")
 
     @admin.action(description="Refuse the selected actions", permissions=["decide"])
     def refuse_approvals(self, request: HttpRequest, approvals: QuerySet[Approval]) -> None:
         """Let their turns go on without them."""
-        self._each(request, approvals, refuse, "refused", request.POST.get("reason", ""))
+        self.decide_each(request, approvals, refuse, "refused")
 
     @admin.action(description="The selected actions were done", permissions=["decide"])
     def mark_approvals_done(self, request: HttpRequest, approvals: QuerySet[Approval]) -> None:
         """Count them as done."""
-        self._each(request, approvals, mark_done, "marked as done", request.POST.get("reason", ""))
+        self.decide_each(request, approvals, mark_done, "marked as done")
 
     @button(
         "Grant",
         permissions=["decide"],
         icon="check",
-        dialog=_dialog("Grant this action?", "It runs once, with these arguments.", "Grant"),
+        dialog=dialog("Grant this action?", "It runs once, with these arguments.", "Grant"),
     )
-    def grant_approval(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+    def grant_approval(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         """Let it run."""
-        return self._one(request, form, object_id, grant, "granted")
+        return self.decide_one(request, form, object_id, grant, "granted")
 
     @button(
         "Refuse",
         permissions=["decide"],
         icon="block",
-        dialog=_dialog("Refuse this action?", "The turn goes on without it.", "Refuse"),
+        dialog=dialog("Refuse this action?", "The turn goes on without it.", "Refuse"),
     )
-    def refuse_approval(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+    def refuse_approval(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         """Let its turn go on without it."""
-        return self._one(request, form, object_id, refuse, "refused")
+        return self.decide_one(request, form, object_id, refuse, "refused")
 
     @button(
         "Was done",
         permissions=["decide"],
         icon="done_all",
-        dialog=_dialog("Was this action done?", "It counts as done and does not run again.", "It was done"),
+        dialog=dialog("Was this action done?", "It counts as done and does not run again.", "It was done"),
     )
-    def mark_approval_done(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+    def mark_approval_done(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         """Count it as done."""
-        return self._one(request, form, object_id, mark_done, "marked as done")
-
-    def _each(
-        self, request: HttpRequest, approvals: QuerySet[Approval], verb: Verb, done: str, reason: str
-    ) -> None:
-        if not reason.strip():
-            messages.error(request, NO_REASON)
-            return
-        for approval in approvals:
-            try:
-                verb(approval.pk, by=request.user.get_username(), why=reason.strip())
-            except CannotDecide as error:
-                messages.warning(request, str(error))
-                continue
-            self.log_change(request, approval, f"{done.capitalize()}: {reason.strip()}")
-            messages.success(request, f"{approval.action}: {done}.")
-
-    def _one(
-        self, request: HttpRequest, form: ReasonForm, object_id: str, verb: Verb, done: str
-    ) -> HttpResponse:
-        self._each(
-            request, self.get_queryset(request).filter(pk=object_id), verb, done, form.cleaned_data["reason"]
-        )
-        return HttpResponse(
-            headers={"HX-Redirect": reverse("admin:agents_approval_change", args=[object_id])}
-        )
+        return self.decide_one(request, form, object_id, mark_done, "marked as done")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model, OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminUUIDInputWidget
 
 from agents import people
-from agents.admin.reasons import WhyDialog
+from agents.admin.reasons import Decisions, WhyDialog, dialog
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
 from plugins.admin_pages import (
     BigTable,
@@ -135,7 +135,7 @@ class MergeDialog(WhyDialog):
 
 
 @admin.register(Person)
-class PersonAdmin(Kept):
+class PersonAdmin(Decisions, Kept):
     """People, with their accounts, and the merging of two who are one."""
 
     list_display = ("name", "is_bot", "merged_into", "created_at")
@@ -144,9 +144,10 @@ class PersonAdmin(Kept):
     search_fields = ("name",)
     id_search_fields = ("pk", "merged_into", "accounts__pk")
     ordering = ("-id",)
-    fields = (("name", "is_bot"), ("merged_into", "created_at"))
-    readonly_fields = ("merged_into", "created_at")
+    fields = (("name", "is_bot"), ("merged_into", "created_at"), "decisions")
+    readonly_fields = ("merged_into", "created_at", "decisions")
     inlines = (AccountRows, MergedRows)
+    is_row_by_row = True
     actions_detail = ("merge_person",)
 
     def has_merge_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
@@ -157,29 +158,18 @@ class PersonAdmin(Kept):
         "Merge into…",
         permissions=["merge"],
         icon="merge",
-        dialog={
-            "form_class": MergeDialog,
-            "title": "Merge this person into another?",
-            "description": "Accounts, messages and memories become the other's. It can't be undone.",
-            "form_submit_text": "Merge",
-        },
+        dialog=dialog(
+            "Merge this person into another?",
+            "Accounts, messages and memories become the other's. It can't be undone.",
+            "Merge",
+            MergeDialog,
+        ),
     )
-    def merge_person(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def merge_person(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         """Let another person stand for both."""
-        person = self.get_object(request, object_id)
-        if person is None:
-            raise Http404(f"There is no person {object_id}.")
-        into_id, why = form.cleaned_data["into"], form.cleaned_data["why"]
-        shown = person.pk
-        try:
-            people.merge(person.pk, into_id, by=request.user.get_username(), why=why)
-        except people.CannotMerge as error:
-            messages.error(request, str(error))
-        else:
-            shown = into_id
-            self.log_change(request, person, f"Merged into {into_id}: {why}")
-            messages.success(request, f"{person} was merged into this person.")
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:agents_person_change", args=[shown])})
+        into_id = form.cleaned_data["into"]
+        verb = partial(people.merge, into_id=into_id)
+        return self.decide_one(request, form, object_id, verb, "merged into this one", then_show=into_id)
 
 
 @admin.register(Message)

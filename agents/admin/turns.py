@@ -191,6 +191,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         ("error_count", "crash_count"),
         ("suspect_count", "take_count"),
         ("lease_token", "evaluation_attempts"),
+        "decisions",
     )
     readonly_fields = (
         "coloured_state",
@@ -204,6 +205,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         "spent",
         "version",
         "lane_id",
+        "decisions",
     )
 
     def has_stop_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:

@@ -20,11 +20,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='delivery',
-            name='decisions',
-            field=models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list, help_text='What people decided about it, the first decision first: verb, by, why, at, from which state.'),
-        ),
-        migrations.AddField(
-            model_name='delivery',
             name='tried_at',
             field=models.DateTimeField(help_text='When the first attempt began that may have brought it to the network.', null=True),
         ),

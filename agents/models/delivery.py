@@ -39,12 +39,6 @@ class Delivery(models.Model):
     sent_at = models.DateTimeField(null=True)
     answer = models.JSONField(default=dict, blank=True)
     error = models.TextField(blank=True)
-    decisions = models.JSONField(
-        default=list,
-        db_default=models.Value([], models.JSONField()),
-        blank=True,
-        help_text="What people decided about it, the first decision first: verb, by, why, at, from which state.",
-    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -8,7 +8,7 @@ import pytest
 
 from agents import deliveries, outbox, work
 from agents.inbox import receive
-from agents.models import Delivery
+from agents.models import AuditEntry, Delivery
 from transports.delivery import deliver_room
 
 UNSENT = ("uncertain", "failed", "expired")
@@ -54,14 +54,14 @@ def test_what_is_sent_again_gets_time_and_attempts_anew_and_keeps_its_key(
 
 
 @pytest.mark.parametrize(("verb", "state"), [("mark_sent", "sent"), ("drop", "failed")])
-def test_a_decision_stands_in_the_delivery(answered: Any, verb: str, state: str) -> None:
+def test_a_decision_stands_in_the_audit(answered: Any, verb: str, state: str) -> None:
     asked = ids(*UNSENT)
     assert getattr(deliveries, verb)(asked, by="ada", why="Seen in the channel.") == asked
     assert set(states()) == {state}
-    for row, was in zip(Delivery.objects.order_by("id"), UNSENT, strict=True):
-        (decision,) = row.decisions
-        assert decision.pop("at")
-        assert decision == {"verb": verb, "by": "ada", "why": "Seen in the channel.", "from": was}
+    entries = AuditEntry.objects.filter(object_kind="delivery", actor="ada", verb=verb)
+    assert list(entries.order_by("id").values_list("object_id", "reason", "details")) == [
+        (str(key), "Seen in the channel.", {"from": was}) for key, was in zip(asked, UNSENT, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("state", ["pending", "sending", "sent"])
@@ -69,10 +69,11 @@ def test_what_is_open_or_sent_is_not_decided_about(answered: Any, state: str) ->
     asked = ids(state, "uncertain", state)
     assert deliveries.resend(asked, by="ada", why="All of them.") == [asked[1]]
     assert deliveries.drop(asked, by="bob", why="None of them.") == [], "the second to decide comes late"
+    assert AuditEntry.objects.get().object_id == str(asked[1])
 
 
 def test_a_decision_without_a_reason_is_refused(answered: Any) -> None:
     asked = ids(*UNSENT)
     with pytest.raises(deliveries.NoReason):
         deliveries.resend(asked, by="ada", why="  ")
-    assert states() == list(UNSENT)
+    assert (states(), AuditEntry.objects.count()) == (list(UNSENT), 0)

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from agents import evaluation, lanes, people, work
 from agents.inbox import receive
-from agents.models import Account, Agent, Lane, Message, Participant, Person, Turn
+from agents.models import Account, Agent, AuditEntry, Lane, Message, Participant, Person, Turn
 from agents.people import Busy, CannotMerge, merge
 from memory.models import Memory
 from plugins.models import PluginState
@@ -104,8 +104,18 @@ def test_nobody_is_merged_into_themselves_in_a_circle_or_without_a_reason(two: t
     for merging in refused:
         with pytest.raises(CannotMerge):
             merging()
+    assert AuditEntry.objects.count() == 0
     join(old, kept)
     join(old, kept)
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.verb, entry.object_kind, entry.object_id, entry.reason, entry.details) == (
+        "ada",
+        "merge",
+        "person",
+        str(old.person_id),
+        "The same voice.",
+        {"into": str(kept.person_id)},
+    )
     for person, into in ((kept.person_id, old.person_id), (old.person_id, third.pk)):
         with pytest.raises(CannotMerge):
             merge(person, into, by="ada", why="x")

@@ -51,16 +51,15 @@ def decisions():
 )
 def test_many_are_decided_on_after_a_reason(client, dead, action, verb, state):
     client.force_login(staff_with("retry_turn", "discard_turn"))
+    assert 'name="why"' in client.get(reverse(LIST)).content.decode()
     chosen = {"action": action, "_selected_action": [str(turn.pk) for turn in dead]}
-    page = client.post(reverse(LIST), chosen)
-    assert page.status_code == 200
-    assert "2 dead letters" in page.content.decode()
-    assert (states(dead[:2]), decisions()) == (["dead", "dead"], [])
+    for why in ({}, {"why": ""}, {"why": " "}):
+        assert "Say why" in client.post(reverse(LIST), {**chosen, **why}, follow=True).content.decode()
+    assert (states(dead[:2]), decisions()) == (["dead", "dead"], []), "a reason is needed"
 
-    assert client.post(reverse(LIST), {**chosen, "why": ""}).status_code == 200
-    assert decisions() == [], "a reason is needed"
-
-    assert client.post(reverse(LIST), {**chosen, "why": "as agreed"}).status_code == 302
+    page = client.post(reverse(LIST), {**chosen, "why": "as agreed"}, follow=True).content.decode()
+    assert "2 turns " in page
+    assert "1 turn left alone: only dead letters are decided about." in page
     assert states(dead) == [state, state, "waiting"], "the third waited before"
     assert decisions() == [("grace", verb, "as agreed")] * 2
 
@@ -82,6 +81,9 @@ def test_one_is_decided_on_from_its_page(client, dead, button, verb, state):
     response = client.post(address, {"_form_submitted": "on", "why": "as agreed"})
     assert "HX-Redirect" in response.headers
     assert (states(dead[:2]), decisions()) == ([state, "dead"], [("grace", verb, "as agreed")])
+    page = client.get(reverse("admin:agents_turn_change", args=[dead[0].pk])).content.decode()
+    assert "as agreed" in page
+    assert f"grace: {verb} turn" in page
 
 
 def test_each_decision_takes_its_own_permission(client, dead):
@@ -96,8 +98,53 @@ def test_each_decision_takes_its_own_permission(client, dead):
     assert states(dead[:1]) == ["waiting"]
 
 
-def test_where_nothing_chosen_is_dead_nothing_is_asked(client, dead):
+def test_where_nothing_chosen_is_dead_nothing_is_done(client, dead):
     client.force_login(staff_with("retry_turn"))
-    chosen = {"action": "retry_many_at_front", "_selected_action": [str(dead[2].pk)]}
+    chosen = {"action": "retry_many_at_front", "_selected_action": [str(dead[2].pk)], "why": "so"}
     page = client.post(reverse(LIST), chosen, follow=True)
-    assert "None of these turns is a dead letter." in page.content.decode()
+    assert "1 turn left alone: only dead letters are decided about." in page.content.decode()
+    assert decisions() == []
+
+
+def test_a_list_that_is_chosen_whole_is_decided_on_in_one_go_up_to_a_bound(client, dead, monkeypatch):
+    Turn.objects.filter(pk=dead[2].pk).update(state="dead")
+    client.force_login(staff_with("retry_turn"))
+    address = f"{reverse(LIST)}?state__exact=dead"
+    whole = {
+        "action": "retry_many_at_end",
+        "_selected_action": [str(dead[2].pk)],
+        "select_across": "1",
+        "why": "the model is back",
+    }
+    monkeypatch.setattr("agents.admin.reasons.MOST_AT_ONCE", 2)
+    page = client.post(address, whole, follow=True).content.decode()
+    assert "These were the first 2: please choose the rest again." in page
+    assert sorted(states(dead)) == ["dead", "waiting", "waiting"]
+    page = client.post(address, whole, follow=True).content.decode()
+    assert "These were the first" not in page
+    assert states(dead) == ["waiting"] * 3
+
+
+def test_five_hundred_dead_letters_are_retried_with_one_reason(
+    admin_client, dead, django_assert_max_num_queries
+):
+    template = dead[0]
+    Turn.objects.bulk_create(
+        Turn(
+            agent_id=template.agent_id,
+            lane_id=template.lane_id,
+            room_id=template.room_id,
+            sequence=1000 + number,
+            state="dead",
+            received_at=template.received_at,
+        )
+        for number in range(498)
+    )
+    whole = {"action": "retry_many_at_front", "_selected_action": [str(template.pk)], "select_across": "1"}
+    with django_assert_max_num_queries(40):
+        response = admin_client.post(
+            f"{reverse(LIST)}?state__exact=dead", {**whole, "why": "the model is back"}
+        )
+    assert response.status_code == 302
+    assert not Turn.objects.filter(state="dead").exists()
+    assert decisions() == [("admin", "retry_front", "the model is back")] * 500

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
-from agents.models import Person
+from agents.models import AuditEntry, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +36,11 @@ def test_a_person_is_merged_and_the_other_is_shown(admin_client, two):
 
     assert response["HX-Redirect"] == page(into)
     assert Person.objects.get(pk=person.pk).merged_into == into
+    assert "1 person merged into this one." in admin_client.get(page(into)).content.decode()
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.verb, entry.object_id) == ("admin", "merge", str(person.pk))
+    shown = admin_client.get(page(person)).content.decode()
+    assert reverse("admin:agents_auditentry_change", args=[entry.pk]) in shown
 
 
 def test_what_stands_in_the_way_is_said(admin_client, two):

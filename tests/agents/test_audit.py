@@ -1,0 +1,35 @@
+"""The audit: an entry an object, in the transaction of the deed."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from agents import audit
+from agents.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_decision_about_more_than_a_statement_takes_is_written_down_whole() -> None:
+    ids = range(10_000)
+    audit.record("ada", "discard", "turn", {key: {"n": key} for key in ids}, why="all of them")
+    assert AuditEntry.objects.filter(actor="ada", reason="all of them").count() == len(ids)
+
+
+def test_what_is_not_done_is_not_written_down() -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        audit.record("ada", "discard", "turn", {1: {}}, why="so")
+        raise RuntimeError
+    assert AuditEntry.objects.count() == 0
+
+
+def test_of_nothing_nothing_is_written_down(django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        audit.record("ada", "discard", "turn", {}, why="so")
+
+
+def test_text_that_a_database_cannot_keep_is_cleaned() -> None:
+    audit.record("a\0da", "discard", "turn", {1: {"error": "a\0b"}}, why="be\0cause")
+    entry = AuditEntry.objects.get()
+    assert "\0" not in f"{entry.actor}{entry.reason}{entry.details}"
