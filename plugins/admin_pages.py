@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -46,6 +47,19 @@ def button(description: str, **options: Any) -> Callable[[Method], Method]:
     """Make a method an action of that name; `permissions` are those that it takes."""
     decorate: Callable[[Method], Method] = action(description=description, **options)
     return decorate
+
+
+def once(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Have a read-only field ask the database once a page: the theme calls each field several times."""
+
+    @wraps(method)
+    def ask(page: Any, row: Any) -> Any:
+        name = f"_shown_{method.__name__}"
+        if name not in row.__dict__:
+            row.__dict__[name] = method(page, row)
+        return row.__dict__[name]
+
+    return ask
 
 
 class Page(_ModelAdmin):

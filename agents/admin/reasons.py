@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from agents.audit import NotDecided
 from agents.models import AuditEntry
-from plugins.admin_pages import column, link_to, show_text
+from plugins.admin_pages import column, link_to, once, show_text
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -86,6 +86,7 @@ class Decisions(_Admin):
     left_because = ""
 
     @column("decisions")
+    @once
     def decisions(self, row: Model) -> SafeString | str:
         """Return what the audit has about the row, the latest first."""
         entries = AuditEntry.objects.filter(object_kind=self.opts.model_name, object_id=str(row.pk))

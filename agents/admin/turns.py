@@ -24,6 +24,7 @@ from plugins.admin_pages import (
     column,
     fold,
     link_to,
+    once,
     shorten,
     show_json,
     show_milliseconds,
@@ -261,6 +262,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         return show_text(turn.message.text if turn.message else "")
 
     @column("what was answered")
+    @once
     def answered(self, turn: Turn) -> SafeString | str:
         """Return the replies, each linked to its message."""
         replies = [
@@ -272,6 +274,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         return format_html_join("", "{}{}", replies) or "–"
 
     @column("approvals")
+    @once
     def asked(self, turn: Turn) -> SafeString | str:
         """Return what a person was asked and decided, each linked to its page."""
         asked = [
@@ -281,6 +284,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         return format_html_join("", "<p>{} {} {} {}</p>", asked) or "–"
 
     @column("model")
+    @once
     def spent(self, turn: Turn) -> str:
         """Return the requests and tokens that the turn took."""
         sums = turn.model_calls.aggregate(

@@ -17,10 +17,14 @@ def test_a_decision_about_more_than_a_statement_takes_is_written_down_whole() ->
     assert AuditEntry.objects.filter(actor="ada", reason="all of them").count() == len(ids)
 
 
+def record_and_fail() -> None:
+    audit.record("ada", "discard", "turn", {1: {}}, why="so")
+    raise RuntimeError
+
+
 def test_what_is_not_done_is_not_written_down() -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
-        audit.record("ada", "discard", "turn", {1: {}}, why="so")
-        raise RuntimeError
+        record_and_fail()
     assert AuditEntry.objects.count() == 0
 
 

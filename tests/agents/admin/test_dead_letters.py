@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
@@ -137,6 +139,8 @@ def test_five_hundred_dead_letters_are_retried_with_one_reason(
             sequence=1000 + number,
             state="dead",
             received_at=template.received_at,
+            cause_kind=template.cause_kind,
+            cause_id=uuid4(),
         )
         for number in range(498)
     )

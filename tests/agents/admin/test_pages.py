@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import Agent, Approval, AuditEntry, CharacterVersion, Delivery, Message, Turn
+from agents.models import Agent, Approval, AuditEntry, CharacterVersion, Delivery, Message, Person, Turn
 from memory.models import Memory, Relationship
 from plugins.models import Event
 from tests.doubles.history import make_history
@@ -73,6 +73,18 @@ def test_every_page_opens_and_asks_no_more_of_the_database_for_thirty_rows_than_
     }
     assert not more
     assert max(map(len, many.values())) < 30
+
+
+@pytest.mark.parametrize("model", [Turn, Delivery, Approval, Person])
+def test_a_page_asks_the_audit_once_and_a_list_does_not(admin_client, model):
+    rows = make_history(FEW)
+    table = AuditEntry._meta.db_table
+
+    page = statements(admin_client, page_address(model, rows.firsts[model]))
+    listed = statements(admin_client, list_address(model))
+
+    assert [table in sql for sql in page].count(True) == 1
+    assert not [sql for sql in listed if table in sql]
 
 
 def test_every_form_for_a_new_row_opens(admin_client):
