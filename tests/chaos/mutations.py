@@ -32,7 +32,17 @@ MUTATIONS: tuple[Mutation, ...] = (
     *deliveries.MUTATIONS,
     *people.MUTATIONS,
 )
-LEFT_OUT = (".git", ".venv", ".run", ".env", "__pycache__", ".*_cache", ".hypothesis", "staticfiles", "test-results")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    ".run",
+    ".env",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "staticfiles",
+    "test-results",
+)
 LONGEST_RUN_SECONDS = 300
 CAUGHT, SURVIVED, BROKEN = "caught", "survived", "broken"
 
@@ -98,10 +108,10 @@ class Copy:
     def run(self, tests: Sequence[str], *options: str) -> Run:
         """Run these tests on the copy's code, in the database that the first run made."""
         started = time.monotonic()
+        # No marker is left out: the tests are named, and may be `long` ones.
+        always = ("-q", "--tb=short", "--reuse-db", "-m", "", "-p", "no:cacheprovider")
         done = subprocess.run(
-            # The tests are named, so that those marked `long` may be among them.
-            [sys.executable, "-m", "pytest", *options, "-q", "--tb=short", "--reuse-db", "-m", ""]
-            + ["-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", *options, *always, *tests],
             cwd=self.folder,
             env={**self.environment, "PYTHONPATH": str(self.folder), "COLUMNS": "400"},
             capture_output=True,
@@ -147,7 +157,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("words", nargs="*", help="only mutations that have one of these words in their name")
     parser.add_argument("--why", action="store_true", help="tell what the tests said, and all of what broke")
     options = parser.parse_args(arguments)
-    chosen = [one for one in MUTATIONS if not options.words or any(word in one.name for word in options.words)]
+    chosen = [
+        one for one in MUTATIONS if not options.words or any(word in one.name for word in options.words)
+    ]
     console = Console(width=None if sys.stdout.isatty() else 200, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Copy(folder=Path(folder) / "tree")

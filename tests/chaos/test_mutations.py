@@ -9,7 +9,9 @@ import pytest
 from tests.chaos.mutants.shape import Mutation
 from tests.chaos.mutations import BROKEN, CAUGHT, MUTATIONS, ROOT, SURVIVED, Run, Stale, judge, main, mutate
 
-ONE = Mutation(name="one", breaks="it", file="agents/x.py", old="a = 1", new="a = 2", tests=("tests/t.py::test_a",))
+ONE = Mutation(
+    name="one", breaks="it", file="agents/x.py", old="a = 1", new="a = 2", tests=("tests/t.py::test_a",)
+)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name.replace(" ", "-"))
