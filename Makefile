@@ -2,6 +2,7 @@
 # make test     the whole suite with real servers (ARGS goes to pytest: make test ARGS="-k lanes")
 # make test-long  what does not fit into `make test` (marker `long`)
 # make chaos    random kills under load, seed by seed, with a table (ARGS="--seed 7 --seeds 1" repeats one)
+# make mutations  puts faults into a copy of the code and says which test caught each (ARGS="token --why" chooses)
 # make check    format, lint, types, import contracts, migrations, deployment checks
 # make bench    the benchmark (ARGS goes to it)
 # make clean    deletes .venv, .run and what else was made here, the data of `make run` included
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; d
 EXEC := $(BIN)/python -m eliza_site.embedded exec
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-long chaos check bench install clean
+.PHONY: run test test-long chaos mutations check bench install clean
 
 run: $(VENV)/local.stamp
 	@exec $(BIN)/python -m eliza_site.fleet --with-parent
@@ -30,6 +31,9 @@ test-long: $(VENV)/dev.stamp
 
 chaos: $(VENV)/dev.stamp
 	@exec $(EXEC) -- $(BIN)/python -m tests.chaos.run $(ARGS)
+
+mutations: $(VENV)/dev.stamp
+	@exec $(EXEC) -- $(BIN)/python -m tests.chaos.mutations $(ARGS)
 
 bench: $(VENV)/local.stamp
 	@exec $(EXEC) --durable -- $(BIN)/python tests/benchmarks/turns.py $(ARGS)

@@ -23,6 +23,7 @@ from agents.streams import StreamEvent, TurnStream
 from memory.models import Goal
 from plugins.api import Action, ActionResult, Context, Plugin, Say, SetGoal
 from tests.doubles.acting import Died, acting_with, answer, drain, let_actions_kill, said
+from tests.doubles.storing import open_meanwhile
 
 ran: list[dict[str, Any]] = []
 dies: list[str] = []
@@ -114,7 +115,7 @@ def test_a_dangerous_action_is_offered_and_asked_for_instead_of_run(parked: Any)
         "pending",
         "purse",
     )
-    assert approval.expires_at - approval.requested_at == timedelta(seconds=600)
+    assert abs(approval.expires_at - approval.requested_at - timedelta(seconds=600)) < timedelta(seconds=1)
     step = Step.objects.get(name="act:0:PAY")
     assert (step.state, step.position, step.input) == (
         "waiting",
@@ -159,6 +160,16 @@ def test_whoever_lost_the_lane_can_neither_park_nor_ask(incoming: Any) -> None:
     with pytest.raises(Fenced):
         approvals.ask(turn, question)
     assert Approval.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_stored_while_a_turn_is_parked_is_seen(
+    parked: Any, incoming: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parking waits for the lane's row before it looks whether the lane is empty."""
+    with open_meanwhile(monkeypatch, approvals, "ask", lambda: receive(incoming("pay me, too"))):
+        parked("PAY")
+    assert list(Turn.objects.values_list("state", flat=True)) == ["parked", "parked"]
 
 
 def test_whoever_waits_for_the_message_hears_that_it_waits(
@@ -472,6 +483,7 @@ def test_death_in_a_granted_action_asks_again(parked: Any, name: str) -> None:
         parked.go_on()
     runs = len(ran)
     first = parked.approval
+    Turn.objects.update(suspect_count=0)  # two deaths: it would be worked in a process of its own
     parked.go_on()
     assert (len(ran), parked.turn.state) == (runs, "parked"), "one word is for one run"
     second = parked.approval

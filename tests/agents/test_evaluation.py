@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db import connection as database
 
-from agents import evaluation, facts, keeper, lanes, work
+from agents import dispatcher, evaluation, facts, keeper, lanes, work
 from agents.inbox import receive
 from agents.models import Step, Turn
 from memory.models import Memory
@@ -137,3 +137,13 @@ def test_a_long_evaluation_keeps_its_lease(ended: Any, learning: Any, monkeypatc
     assert tried == [0] * 8
     assert set(Turn.objects.values_list("evaluation_attempts", flat=True)) == {1}
     assert states() == ["done", "done"]
+
+
+def test_the_dispatcher_hands_out_an_evaluation_that_was_left_behind(ended: Any, monkeypatch: Any) -> None:
+    handed_out: list[Any] = []
+    monkeypatch.setattr(
+        dispatcher, "wake", lambda name, **arguments: bool(handed_out.append((name, arguments)) or True)
+    )
+    Turn.objects.update(ended_at="2020-01-01T00:00:00Z")
+    dispatcher.dispatch_once()
+    assert ("agents.evaluate_turn", {"lane_id": str(ended)}) in handed_out

@@ -193,3 +193,26 @@ def test_twenty_copies_at_once_are_stored_once(incoming: Any) -> None:
     assert sum(receipt.is_new for receipt in receipts) == 1
     assert len({receipt.message_id for receipt in receipts}) == 1
     assert Message.objects.count() == Turn.objects.count() == Person.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_acknowledged_and_woken_for_is_there_for_everyone(incoming: Any, monkeypatch: Any) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(Turn.objects.count())
+        database.close()
+
+    def look_from_elsewhere(*_wakeup: Any) -> bool:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return True
+
+    monkeypatch.setattr(wakeups._publisher, "publish", look_from_elsewhere)
+    try:
+        receive(incoming())
+        look_from_elsewhere()
+    finally:
+        database.close()
+    assert seen == [1, 1]

@@ -114,3 +114,39 @@ def test_of_many_workers_one_gets_the_lane(incoming: Any) -> None:
     assert len(got) == 12
     assert sum(claimed is not None for claimed in got) == 1
     assert Turn.objects.get().crash_count == 0
+
+
+def test_who_lost_the_lane_takes_no_turn_from_it_and_does_not_release_it(incoming: Any) -> None:
+    lane_id = receive(incoming()).lane_id
+    lost, _turn = lanes.claim(lane_id) or (None, None)
+    assert lost is not None
+    Lane.objects.update(lease_until="2020-01-01T00:00:00Z")
+    held, turn = lanes.claim(lane_id) or (None, None)
+    assert held is not None
+    assert turn is not None
+    assert lanes.take_next(lost) is None
+    assert lanes.read_taken(lost, turn.id) is None
+    lanes.release(lost)
+    assert Lane.objects.get().lease_until is not None
+    assert lanes.read_taken(held, turn.id) is not None
+    assert Turn.objects.get().take_count == 2
+    lanes.release(held)
+    assert Lane.objects.get().lease_until is None
+
+
+def test_a_heartbeat_leaves_the_lease_of_another_as_it_is(incoming: Any) -> None:
+    lease, _turn = lanes.claim(receive(incoming()).lane_id) or (None, None)
+    assert lease is not None
+    Lane.objects.update(lease_token=lease.token + 1, lease_until="2020-01-01T00:00:00Z")
+    lanes.keep([(lease.lane_id, lease.token)])
+    before_now = Lane.objects.filter(lease_until="2020-01-01T00:00:00Z")
+    assert before_now.exists(), "the other's lease is over, and somebody else may claim the lane"
+
+
+def test_a_lane_whose_holder_died_is_found_when_its_lease_is_over(incoming: Any) -> None:
+    lane_id = receive(incoming()).lane_id
+    assert lanes.claim(lane_id) is not None
+    Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+    assert lanes.find_due(limit=10, patience_seconds=5) == [], "it is held"
+    Lane.objects.update(lease_until="2020-01-01T00:00:00Z")
+    assert lanes.find_due(limit=10, patience_seconds=5) == [lane_id]

@@ -8,13 +8,14 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from agents import lanes, work
+from agents import lanes, turns, work
 from agents.inbox import receive
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Agent, Delivery, Lane, Message, ModelCall, Step, Turn
 from memory.models import Memory
+from tests.doubles.storing import open_meanwhile
 from transports.delivery import deliver_room
 
 STEPS = ["store", "recall", "providers", "respond", "generate", "act:0:REPLY", "reply"]
@@ -288,3 +289,30 @@ def test_an_embedder_that_is_away_costs_the_memories_and_not_the_answer(
     assert replies() == ["Hello to you too."]
     assert Step.objects.get(name="recall").error
     assert list(Memory.objects.values_list("embedding", flat=True)) == [None, None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_stored_while_a_turn_ends_is_worked_by_the_same_worker(
+    incoming: Any, model: ScriptedModel, monkeypatch: Any
+) -> None:
+    """The end waits for the lane's row before it looks whether the lane is empty."""
+    receipt = receive(incoming("one"))
+    with open_meanwhile(monkeypatch, turns, "end", lambda: receive(incoming("two"))):
+        assert work.drain_lane(receipt.lane_id) == 2
+    assert Turn.objects.filter(state="done").count() == 2
+
+
+def test_a_lane_whose_agent_is_paused_meanwhile_is_let_go_with_what_waits_in_it(
+    incoming: Any, model: ScriptedModel
+) -> None:
+    for text in ("one", "two"):
+        receipt = receive(incoming(text))
+
+    def answer(_request: Any) -> str:
+        Agent.objects.update(status=Agent.Status.PAUSED)
+        return "Good night."
+
+    with answering_with(ScriptedModel(answer)):
+        assert work.drain_lane(receipt.lane_id) == 1
+    assert Turn.objects.filter(state="waiting").count() == 1
+    assert Lane.objects.get().lease_until is None, "when the agent is back, nobody has to wait for a lease"

@@ -108,10 +108,10 @@ class Copy:
     def run(self, tests: Sequence[str], *options: str) -> Run:
         """Run these tests on the copy's code, in the database that the first run made."""
         started = time.monotonic()
+        # No marker is left out: the tests are named, and may be `long` ones.
+        always = ("-q", "--tb=short", "--reuse-db", "-m", "", "-p", "no:cacheprovider")
         done = subprocess.run(
-            # The tests are named, so that those marked `long` may be among them.
-            [sys.executable, "-m", "pytest", *options, "-q", "--tb=short", "--reuse-db", "-m", ""]
-            + ["-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", *options, *always, *tests],
             cwd=self.folder,
             env={**self.environment, "PYTHONPATH": str(self.folder), "COLUMNS": "400"},
             capture_output=True,
@@ -179,17 +179,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _try(copy: Copy, mutation: Mutation, console: Console, *, is_wordy: bool) -> Finding:
+    output = ""
     try:
         with copy.mutated(mutation):
             run = copy.run(mutation.tests, "-x")
-            finding = judge(mutation, run)
+        output, finding = run.output, judge(mutation, run)
     except Stale as error:
-        return Finding(mutation=mutation, end=BROKEN, why=str(error))
+        finding = Finding(mutation=mutation, end=BROKEN, why=str(error))
     except subprocess.TimeoutExpired as error:
-        return Finding(mutation=mutation, end=BROKEN, why=f"its tests hung for {error.timeout:.0f} s")
+        finding = Finding(mutation=mutation, end=BROKEN, why=f"its tests hung for {error.timeout:.0f} s")
+    line = f"{finding.end}: {mutation.name}"
     if is_wordy:
-        told = run.output[-6000:] if finding.end == BROKEN else f"{finding.caught_by}: {finding.why}"
-        console.print(f"{mutation.name}: {finding.end}. {told}", markup=False, highlight=False)
+        line += f"\n{output}" if finding.end == BROKEN else f"\n    {finding.caught_by}: {finding.why}"
+    console.print(line, markup=False, highlight=False)
     return finding
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from agents import outbox, work
+from agents import outbox, shutdown, work
 from agents.envelopes import Acknowledgement, Outgoing
 from agents.inbox import receive
 from agents.models import Agent, Delivery
@@ -357,3 +357,16 @@ def test_what_was_sent_is_recorded_when_the_database_is_back(
     assert send(connection, answered) == 2
     assert states() == ["sent", "sent"]
     assert len(network.ledger) == 2
+
+
+def test_a_worker_that_is_to_end_begins_to_send_nothing(
+    connection: Connection, answered: Any, monkeypatch: Any
+) -> None:
+    network = through(monkeypatch, Network())
+    shutdown.begin()
+    try:
+        assert send(connection, answered) == 0
+    finally:
+        shutdown.forget()
+    assert (states(), network.ledger) == (["pending", "pending"], [])
+    assert send(connection, answered) == 2

@@ -163,9 +163,7 @@ MUTATIONS = (
         file="agents/wakeups.py",
         old="transaction.on_commit(partial(_hand_on, name, arguments))",
         new="_hand_on(name, arguments)",
-        tests=(
-            "tests/agents/test_outbox.py::test_a_reply_is_handed_on_after_the_commit_and_never_without_one",
-        ),
+        tests=("tests/agents/test_outbox.py::test_a_reply_is_handed_on_after_the_commit",),
     ),
     Mutation(
         name="broker that is asked again at once",
@@ -233,10 +231,7 @@ MUTATIONS = (
         file=LANES,
         old="JOIN asked ON asked.id = lane.id AND asked.token = lane.lease_token",
         new="JOIN asked ON asked.id = lane.id",
-        tests=(
-            KEEPER + "test_one_locked_lane_costs_the_others_no_lease",
-            LANE_TESTS + "test_a_heartbeat_leaves_the_lease_of_another_as_it_is",
-        ),
+        tests=(LANE_TESTS + "test_a_heartbeat_leaves_the_lease_of_another_as_it_is",),
     ),
     Mutation(
         name="heartbeat that waits for locks",

@@ -16,6 +16,22 @@ SAME_SET = "a turn that is taken again answers the same messages"
 INNOCENT = "an innocent message becomes no dead letter"
 SEEN = "what has been seen is not taken back"
 
+STORE = """\
+            cursor.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+"""
+KEEP_OPEN = """\
+            is_alone = not connection.in_atomic_block
+            if is_alone:
+                connection.connection.autocommit = False
+            cursor.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            if is_alone and row is None:
+                connection.connection.rollback()
+                connection.connection.autocommit = True
+"""
+"""What is stored is left without its commit, behind Django's back."""
+
 MUTATIONS = (
     Mutation(
         name="second copy under an id of its own",
@@ -37,12 +53,8 @@ MUTATIONS = (
         name="answer to the sender before the commit",
         breaks=f"row inbox.before_commit: {STORED_ONCE}",
         file="agents/inbox.py",
-        old="    within = transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()\n",
-        new="""    within = transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()
-    if not connection.in_atomic_block:
-        connection.ensure_connection()
-        connection.connection.autocommit = False
-""",
+        old=STORE,
+        new=KEEP_OPEN,
         tests=(INBOX + "test_what_was_acknowledged_and_woken_for_is_there_for_everyone",),
     ),
     Mutation(
@@ -119,7 +131,8 @@ MUTATIONS = (
         name="SIGTERM that counts against suspects",
         breaks=NOTHING_COUNTS,
         file="agents/suspects.py",
-        old='    if shutdown.is_begun():\n        # Told to end, others end too, and some in haste.\n        return _put_back(turn, "")\n',
+        old="    if shutdown.is_begun():\n        # Told to end, others end too, and some in haste.\n"
+        '        return _put_back(turn, "")\n',
         new="",
         tests=(SUSPECTS + "test_a_death_while_this_process_is_to_end_counts_nothing",),
     ),
