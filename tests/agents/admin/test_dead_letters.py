@@ -136,6 +136,7 @@ def test_five_hundred_dead_letters_are_retried_with_one_reason(
             agent_id=template.agent_id,
             lane_id=template.lane_id,
             room_id=template.room_id,
+            connection_id=template.connection_id,
             sequence=1000 + number,
             state="dead",
             received_at=template.received_at,
