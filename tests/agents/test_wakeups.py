@@ -295,6 +295,7 @@ def test_rabbitmq_that_stops_answering_in_mid_life_is_noticed(
     assert publisher.publish(*WAKE)
 
 
+@pytest.mark.long
 def test_rabbitmq_that_was_restarted_takes_the_next_wake_up(
     rabbitmq: RabbitBroker, publisher_for: Callable[[str], _Publisher]
 ) -> None:

@@ -106,7 +106,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield running
 
 
-@pytest.fixture(params=["valkey", "rabbitmq"])
+# One journey of each kind is short enough for every run.
+ALSO_RABBITMQ = ["valkey", pytest.param("rabbitmq", marks=pytest.mark.long)]
+
+
+@pytest.fixture
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     made: Broker
     if request.param == "valkey":
@@ -180,6 +184,9 @@ def wait_until(condition: Callable[[], bool], site: Fleet, seconds: float = 90) 
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize(
+    "broker", [pytest.param("valkey", marks=pytest.mark.long), "rabbitmq"], indirect=True
+)
 def test_wake_ups_go_through_the_broker_and_the_doctor_names_it(
     broker: Broker, site: Fleet, speaker: Speaker
 ) -> None:
@@ -194,6 +201,7 @@ def test_wake_ups_go_through_the_broker_and_the_doctor_names_it(
     assert "worker-1@" in told
 
 
+@pytest.mark.parametrize("broker", ALSO_RABBITMQ, indirect=True)
 def test_a_broker_that_is_killed_and_comes_back_empty_loses_nothing(
     broker: Broker, site: Fleet, speaker: Speaker
 ) -> None:
@@ -215,6 +223,8 @@ def test_a_broker_that_is_killed_and_comes_back_empty_loses_nothing(
     is_consumed(broker, site)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("broker", ["valkey", "rabbitmq"], indirect=True)
 def test_a_broker_that_hangs_for_a_while_loses_nothing(broker: Broker, site: Fleet, speaker: Speaker) -> None:
     start_worker(site)
     speaker.say()
@@ -231,6 +241,7 @@ def test_a_broker_that_hangs_for_a_while_loses_nothing(broker: Broker, site: Fle
     is_consumed(broker, site)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["valkey"], indirect=True)
 def test_a_broker_without_memory_stops_no_worker(broker: ValkeyBroker, site: Fleet, speaker: Speaker) -> None:
     start_worker(site)
