@@ -264,8 +264,8 @@ CELERY_TASK_DEFAULT_DELIVERY_MODE = 1
 CELERY_WORKER_CONSUMER = "eliza_site.consumer:Consumer"
 # A worker takes as many wake-ups as it has threads, and leaves the rest to the others.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# After a lost connection the broker's count begins anew while the threads are still busy; this counts
-# those. With RabbitMQ, Celery counts them by itself, and would warn of the setting.
+# After a lost connection kombu's count begins anew while the threads are still busy; this counts those, too.
+# Celery has it for Redis alone, and would warn of it elsewhere.
 CELERY_WORKER_DISABLE_PREFETCH = BROKER_IS_REDIS
 # No task here is sent for later (delays are columns): one that is would wait in a worker's memory.
 CELERY_WORKER_ETA_TASK_LIMIT = 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from kombu import Connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -63,6 +64,10 @@ class Broker:
 
     def answers(self) -> bool:
         """Tell whether it takes messages."""
+        raise AssertionError("each kind of broker has its own")
+
+    def waiting(self, queue: str) -> int:
+        """Tell how many wake-ups wait in a queue, those at work not among them."""
         raise AssertionError("each kind of broker has its own")
 
     def kill(self) -> None:
@@ -118,6 +123,11 @@ class ValkeyBroker(Broker):
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+    def waiting(self, queue: str) -> int:
+        """Tell how many wake-ups wait in a queue."""
+        with self.client() as client:
+            return int(client.llen(queue))
 
     def fill(self) -> None:
         """Leave it without memory: every write is refused."""
@@ -178,6 +188,11 @@ class RabbitBroker(Broker):
                 return bool(link.recv(1))
         except OSError:
             return False
+
+    def waiting(self, queue: str) -> int:
+        """Tell how many wake-ups wait in a queue."""
+        with Connection(self.url) as link:
+            return int(link.default_channel.queue_declare(queue, passive=True).message_count)
 
     def kill(self) -> None:
         """End the node at once, and forget what it kept."""

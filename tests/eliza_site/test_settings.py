@@ -44,6 +44,44 @@ def test_celery_knows_every_setting_that_is_meant_for_it() -> None:
     assert app.conf.task_acks_late
 
 
+def test_celery_takes_the_broker_from_the_settings_and_not_past_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "rediss://whose-certificate-nobody-checks/0")
+    for link in (app.connection_for_read(), app.connection_for_write()):
+        assert "certificate" not in link.as_uri()
+
+
+def test_celery_waits_for_threads_and_not_for_a_soft_shutdown() -> None:
+    """A soft shutdown sleeps before `worker_shutting_down` is told; with threads nothing is won by it."""
+    assert app.conf.worker_soft_shutdown_timeout == 0
+    assert not app.conf.worker_enable_soft_shutdown_on_idle
+    assert "REMAP_SIGTERM" not in (ROOT / "Procfile").read_text()
+    assert "--pool=threads" in (ROOT / "Procfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("broker", "is_redis", "is_cache"),
+    [
+        ("", True, True),
+        ("redis://127.0.0.1:1/1", True, False),
+        ("amqp://guest:guest@127.0.0.1//", False, False),
+    ],
+)
+def test_settings_follow_the_broker_that_was_chosen(broker: str, is_redis: bool, is_cache: bool) -> None:
+    show = (
+        "from eliza_site import settings as s; print(s.BROKER_IS_REDIS, s.BROKER_IS_CACHE,"
+        " s.CELERY_WORKER_DISABLE_PREFETCH, hasattr(s, 'CELERY_BROKER_TRANSPORT_OPTIONS'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show],
+        cwd=ROOT,
+        env={**os.environ, "CELERY_BROKER_URL": broker},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [str(is_redis), str(is_cache), str(is_redis), str(is_redis)], done.stderr
+
+
 def test_every_variable_stands_in_the_example_with_a_comment() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     named = {

@@ -1,10 +1,12 @@
 import datetime as dt
 import threading
+import time
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
+from agents import dispatcher
 from agents.models import Agent, Character, Delivery, Message, Room
 from plugins import scheduler, tasks
 from plugins.api import SetGoal
@@ -82,6 +84,49 @@ def test_two_beats_at_once_run_each_slot_once(stranger, agent):
         each.join()
     assert len(ran(stranger)) == 10
     assert TaskRun.objects.filter(state="done", attempts=1).count() == 10
+
+
+def test_beats_and_dispatchers_at_once_run_each_slot_once(stranger, agent, monkeypatch):
+    monkeypatch.setattr(tasks, "_housekeeping", tasks._Hourly())
+    monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: False)
+    wanted = [due(agent, schedule="every 3600") for _ in range(10)]
+    start = threading.Barrier(4)
+
+    def look(once):
+        start.wait(5)
+        try:
+            once()
+        finally:
+            connection.close()
+
+    looks = [tasks.run_due_tasks, tasks.run_due_tasks, dispatcher.dispatch_once, dispatcher.dispatch_once]
+    lookers = [threading.Thread(target=look, args=(once,)) for once in looks]
+    for each in lookers:
+        each.start()
+    for each in lookers:
+        each.join()
+    assert _comes(lambda: TaskRun.objects.filter(task__in=wanted, state="done").count() == 10)
+    assert TaskRun.objects.filter(task__in=wanted).count() == 10
+    assert len(ran(stranger)) == TaskRun.objects.count()
+
+
+def test_without_a_beat_the_dispatcher_has_what_is_due_done(stranger, agent, monkeypatch):
+    sent = []
+    monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: sent.append(name) or True)
+    due(agent)
+    dispatcher.dispatch_once()
+    assert sent == ["plugins.run_due_tasks"]
+
+    monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: False)
+    dispatcher.dispatch_once()
+    assert _comes(lambda: TaskRun.objects.filter(state="done").exists()), "neither beat nor broker is needed"
+
+
+def _comes(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
 
 
 def test_a_task_that_raises_is_failed_with_its_error_and_not_repeated(stranger, agent):
