@@ -32,7 +32,7 @@ TOKEN_INTERVAL_SECONDS = 0.05
 """Pieces of text are joined for so long before they are written: a person sees no difference."""
 
 
-TIMEOUT_SECONDS = 0.3
+TIMEOUT_SECONDS = 0.2
 """A webhook waits for this once, beside the half second of its wake-up, and is to be answered within one."""
 REST_SECONDS = 3.0
 """A Valkey that did not answer is left alone for so long: else each token and each webhook would wait for it."""
