@@ -88,8 +88,12 @@ class Watch:
             return self._is_over
 
     def may_go_outward(self) -> bool:
-        """Tell whether something may still be done that others see; if so, no newer message ends the turn."""
+        """Tell whether something may still be done that others see; if so, no newer message ends the turn.
+
+        A worker that was paused past its lease finds out here, before it shows the piece that it had read.
+        """
         with self._lock:
+            self._is_over = self._is_over or not self.is_held()
             if not self._is_over:
                 self._may_be_interrupted = False
             return not self._is_over

@@ -15,6 +15,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
 """PostgreSQL's CommandComplete of a COMMIT. Source: the frontend/backend protocol, message formats."""
+WRITTEN = b"SELECT 1\x00Z\x00\x00\x00\x05I"
+"""CommandComplete of a statement that returned one row, then ReadyForQuery outside of a transaction: among others
+a statement that stored a message, committed by itself."""
 PIECE_BYTES = 65536
 
 
@@ -26,12 +29,13 @@ class Mode(StrEnum):
     HOLE = "hole"
     DELAY = "delay"
     CUT_AFTER_COMMIT = "cut_after_commit"
+    CUT_ANSWER = "cut_answer"
 
 
 class FaultProxy:
     """A context manager: `port` is where it listens; `url` leads through it.
 
-    `cuts` counts the answers to commits that were withheld: after one, the mode is PASS again.
+    `cuts` counts the answers that were withheld: after one, the mode is PASS again.
     """
 
     def __init__(self, url: str) -> None:
@@ -135,7 +139,7 @@ class FaultProxy:
                 await self._flows.wait()
                 if self._mode is Mode.DELAY:
                     await asyncio.sleep(self._seconds)
-                if is_answer and self._mode is Mode.CUT_AFTER_COMMIT and COMMITTED in piece:
+                if is_answer and self._is_to_be_cut(piece):
                     self._mode = Mode.PASS
                     self.cuts += 1
                     break
@@ -143,6 +147,12 @@ class FaultProxy:
                 await writer.drain()
         for end in pair:
             _reset(end)
+
+    def _is_to_be_cut(self, answer: bytes) -> bool:
+        """Tell whether an answer is withheld; a statement outside of a transaction commits without the word."""
+        if self._mode is Mode.CUT_AFTER_COMMIT:
+            return COMMITTED in answer
+        return self._mode is Mode.CUT_ANSWER and WRITTEN in answer
 
     def _abort_all(self) -> None:
         for pair in list(self._pairs):

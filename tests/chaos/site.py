@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, zip_longest
 
 from eliza_site.embedded.processes import Child, Command
 from eliza_site.fleet.procfile import read_procfile
@@ -24,6 +24,7 @@ ANSWER_SECONDS = 30.0
 START_SECONDS = 60.0
 TAKEN = 202
 AGAIN_SECONDS = 0.1
+WARM_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +149,15 @@ class Client:
 
 
 class Crowd:
-    """Some people who all speak while the block runs; each says the next thing when the last was taken."""
+    """Some people who all speak while the block runs; each says the next thing when the last was taken.
+
+    They have spoken for WARM_SECONDS when it begins; `usual_seconds` is what a request took then at most, on a
+    machine that may be busy, without the first of each.
+    """
 
     def __init__(self, site: Site, *, people: int = 4, pause_seconds: float = 0.1) -> None:
         self.clients = [site.new_client() for _person in range(people)]
+        self.usual_seconds = 0.0
         self._pause_seconds = pause_seconds
         self._is_over = threading.Event()
         self._said: list[list[Spoken]] = [[] for _client in self.clients]
@@ -164,6 +170,10 @@ class Crowd:
         ]
         for thread in self._threads:
             thread.start()
+        time.sleep(WARM_SECONDS)
+        self.usual_seconds = max((posted.seconds for posted in self.posted[len(self.clients) :]), default=0.0)
+        for client in self.clients:
+            client.posted.clear()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -186,8 +196,9 @@ class Crowd:
 
     @property
     def posted(self) -> list[Posted]:
-        """Every request so far."""
-        return [posted for client in self.clients for posted in client.posted]
+        """Every request so far, the first of each person first."""
+        rounds = zip_longest(*(list(client.posted) for client in self.clients))
+        return [posted for one_each in rounds for posted in one_each if posted is not None]
 
 
 def _free_port() -> int:

@@ -79,14 +79,14 @@ def test_a_broker_that_is_down_for_a_minute_under_load_costs_no_message_and_no_s
 def go_through(fleet: Fleet, site: Site, trouble: Trouble, *, seconds: float) -> None:
     with valkey_mended(fleet):
         with Crowd(site) as crowd:
-            time.sleep(0.3)
             trouble(fleet, seconds)
             ended_at = fleet.now()
             time.sleep(0.3)
         fleet.wait_until_over(crowd.spoken)
     assert len(crowd.spoken) >= 4 * seconds, "There was hardly a load."
     assert {posted.status for posted in crowd.posted} == {TAKEN}
-    assert max(posted.seconds for posted in crowd.posted) < PROMISED_SECONDS
+    slowest = max(posted.seconds for posted in crowd.posted)
+    assert slowest < PROMISED_SECONDS + crowd.usual_seconds, f"{slowest} s, usually {crowd.usual_seconds} s"
     verdict = fleet.verdict(crowd.spoken, faults_ended_at=ended_at)
     assert verdict.is_clean, verdict
     assert not verdict.uncertain, verdict
