@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from celery import current_app
 from django.conf import settings
@@ -116,7 +117,7 @@ def flush_broker() -> None:
     """
     with current_app.connection_for_write() as broker:
         try:
-            channel = broker.default_channel
+            channel: Any = broker.default_channel
             if is_redis():
                 channel.client.flushdb()
                 return

@@ -11,7 +11,15 @@ from rich.table import Table
 
 from transports.drill.running import Report
 
-FINDINGS = ("lost", "doubled", "out_of_order", "undelivered", "dead_letters", "uncertain")
+FINDINGS = {
+    "lost": "lost",
+    "doubled": "doubled",
+    "out of order": "out_of_order",
+    "undelivered": "undelivered",
+    "dead": "dead_letters",
+    "uncertain": "uncertain",
+}
+"""The findings by their columns' names; all but the last make a drill bad."""
 MAX_NAMED = 20
 
 
@@ -20,16 +28,16 @@ def table_of(report: Report) -> Table:
     verdict = report.verdict
     seconds = verdict.seconds_to_converge
     cells = {
-        "said": verdict.said,
         "received": verdict.received,
         "answered": verdict.answered,
-        **{name.replace("_", " "): len(getattr(verdict, name)) for name in FINDINGS},
+        **{name: len(getattr(verdict, field)) for name, field in FINDINGS.items()},
         "kills": len(report.damage.killed),
         "converged": "never" if seconds is None else f"{seconds:.1f} s",
     }
-    table = Table(title=f"{report.name}: {'good' if report.is_good else 'NOT GOOD'}")
+    word = "every promise was kept" if report.is_good else "A PROMISE WAS BROKEN"
+    table = Table(title=f"{report.name}: {verdict.said} messages said, {word}", title_justify="left")
     for name, value in cells.items():
-        is_bad = name.replace(" ", "_") in FINDINGS and name != "uncertain" and value
+        is_bad = name in FINDINGS and name != "uncertain" and value
         table.add_column(name, justify="right", style="red" if is_bad else "", no_wrap=True)
     table.add_row(*map(str, cells.values()))
     return table
@@ -56,12 +64,12 @@ def notes_of(report: Report) -> Iterator[str]:
             f"{report.missing_workers} of {len(report.workers)} workers did not come back within a minute: start"
             " them, and have a supervisor do it next time (`make run`, systemd's Restart=always, your platform)."
         )
-    for name in FINDINGS:
-        found = getattr(report.verdict, name)
+    for name, field in FINDINGS.items():
+        found = getattr(report.verdict, field)
         for finding in found[:MAX_NAMED]:
-            yield f"{name.replace('_', ' ')}: {finding}"
+            yield f"{name}: {finding}"
         if len(found) > MAX_NAMED:
-            yield f"{name.replace('_', ' ')}: and {len(found) - MAX_NAMED} more; --json names all"
+            yield f"{name}: and {len(found) - MAX_NAMED} more; --json names all"
     if report.explanation:
         yield f"Not everything was over in time. {report.explanation}"
     if not report.is_removed:

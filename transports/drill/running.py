@@ -66,7 +66,7 @@ class Report:
 def run(plan: Plan, audience: Audience, *, is_kept: bool = False) -> Report:
     """Drill the fleet by the plan, judge it, and remove the traces unless they are to be kept or to be looked at.
 
-    Raises: NotReady, NotAllowed; what was made by then is removed by `cast.remove_all`.
+    Raises: NotReady; NotAllowed where a fault could not be done, whose traces `cast.remove_all` removes.
     """
     # One connection, outside of the pool: cutting the others' sessions cuts none of its own.
     with own_connection(statement_timeout_seconds=settings.DATABASE_STATEMENT_TIMEOUT_SECONDS):
@@ -76,7 +76,11 @@ def run(plan: Plan, audience: Audience, *, is_kept: bool = False) -> Report:
 def _run(plan: Plan, audience: Audience, *, is_kept: bool) -> Report:
     workers = require_fleet(plan.order)
     cast = make_cast(plan.order.seed)
-    rehearsal_seconds = _rehearse(cast)
+    try:
+        rehearsal_seconds = _rehearse(cast)
+    except NotReady:
+        remove(cast.agent)
+        raise
     with Roll(workers) as roll:
         faults = Faults(plan.order, roll)
         said = _speak(plan, cast, faults, audience)

@@ -8,14 +8,14 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agents.inbox import Refused
-from transports.drill import cast
+from transports.drill.cast import remove_all
 from transports.drill.faults import NotAllowed, is_redis
 from transports.drill.planning import Order, make_plan
 from transports.drill.readiness import NotReady
@@ -68,7 +68,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["clear"]:
-            for name in cast.remove_all():
+            for name in remove_all():
                 self.stdout.write(f"{name} is removed.")
             return
         order = _order_of(options)
@@ -132,7 +132,9 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(as_json(report), indent=2))
             return
-        console = Console(width=None if self.stdout.isatty() else 120, file=self.stdout._out, soft_wrap=True)
+        console = Console(
+            width=None if self.stdout.isatty() else 120, file=cast("IO[str]", self.stdout), soft_wrap=True
+        )
         console.print(table_of(report))
         for note in notes_of(report):
             console.print(note, markup=False, highlight=False)
