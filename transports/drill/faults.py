@@ -66,6 +66,8 @@ class Faults:
                 self.damage.flushes += 1
                 return "the broker was emptied"
             case Fault.CUT_DATABASE:
+                # With every worker dead there is little to cut.
+                self._await_worker()
                 count = cut_database()
                 self.damage.cut_sessions += count
                 return f"{count} sessions of the database were cut"
@@ -73,10 +75,16 @@ class Faults:
     def _kill_worker(self) -> str:
         while (worker := self._await_victim()) is not None:
             if kill(worker):
+                self._roll.strike(worker)
                 self.damage.killed.append(worker)
                 return f"{worker.name} was killed (process {worker.pid})"
         self.damage.skipped_kills += 1
         return "no worker could be killed"
+
+    def _await_worker(self) -> None:
+        deadline = time.monotonic() + KILLABLE_SECONDS
+        while not self._roll.alive() and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
     def _await_victim(self) -> WorkerProcess | None:
         """Choose a worker, or wait for one: the last is spared until one that was killed has come back."""

@@ -20,6 +20,7 @@ class Roll:
         self.expected = len(first)
         self._first = {worker.pid for worker in first}
         self._known = {worker.pid: worker for worker in first}
+        self._struck: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="drill-roll", daemon=True)
         self.fault = ""
@@ -36,7 +37,12 @@ class Roll:
 
     def alive(self) -> list[WorkerProcess]:
         """Return the workers that are known and still run."""
-        return [worker for worker in list(self._known.values()) if is_worker(worker.pid)]
+        known = [worker for worker in list(self._known.values()) if worker.pid not in self._struck]
+        return [worker for worker in known if is_worker(worker.pid)]
+
+    def strike(self, worker: WorkerProcess) -> None:
+        """Strike out a worker that was killed: it is seen for a moment longer."""
+        self._struck.add(worker.pid)
 
     def has_newcomers(self) -> bool:
         """Tell whether a worker was started since the drill began: somebody starts those that die."""

@@ -140,7 +140,7 @@ def test_a_program_reads_all_of_it(reports: list[Any]) -> None:
     out, told = io.StringIO(), io.StringIO()
     call_command("drill", "--json", "--kill-workers", "1", "--yes", stdout=out, stderr=told)
     read = json.loads(out.getvalue())
-    assert read == as_json(REPORT)
+    assert read == json.loads(json.dumps(as_json(REPORT)))
     assert (read["is_good"], read["verdict"]["answered"], read["kills"]) == (True, 4, ["worker-1@here"])
     assert "SIGKILL" in told.getvalue()
 
