@@ -1,15 +1,31 @@
-"""Which workers are there. Commands ask when an answer did not come, to say why."""
+"""Which workers are there. Commands ask when an answer did not come, to say why; a drill asks whom it may kill."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from celery import current_app
 from kombu.exceptions import OperationalError
 
 PING_SECONDS = 1.5
+BEAT = "celerybeat@"
 
 
 class BrokerAway(Exception):
     """The broker could not be asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerProcess:
+    """A worker as it answers for itself; `pid` is its process on its own machine."""
+
+    name: str
+    pid: int
+
+    @property
+    def host(self) -> str:
+        """Return the name of its machine."""
+        return self.name.partition("@")[2]
 
 
 def find_workers() -> list[str]:
@@ -23,7 +39,24 @@ def find_workers() -> list[str]:
     except (OperationalError, OSError) as error:
         raise BrokerAway(f"The broker can't be reached ({error}): check CELERY_BROKER_URL.") from error
     names = (name for answer in answers or () for name in answer)
-    return sorted(name for name in names if not name.startswith("celerybeat@"))
+    return sorted(name for name in names if not name.startswith(BEAT))
+
+
+def find_processes(seconds: float = PING_SECONDS) -> list[WorkerProcess]:
+    """Return the processes of the workers that answer.
+
+    Unit: takes `seconds`.
+    Raises: BrokerAway.
+    """
+    try:
+        answers = current_app.control.inspect(timeout=seconds).stats() or {}
+    except (OperationalError, OSError) as error:
+        raise BrokerAway(f"The broker can't be reached ({error}): check CELERY_BROKER_URL.") from error
+    return [
+        WorkerProcess(name=name, pid=int(answer["pid"]))
+        for name, answer in sorted(answers.items())
+        if not name.startswith(BEAT) and "pid" in answer
+    ]
 
 
 def explain_waiting() -> str:

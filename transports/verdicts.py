@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from uuid import UUID
 
 from agents.models import Delivery, Turn
 from transports.fake.ledger import Arrival
@@ -98,16 +99,23 @@ LEFT JOIN agents_turn AS turn ON turn.message_id = message.id
 LEFT JOIN agents_message AS reply ON reply.turn_id = turn.id AND reply.direction = 'out'
 LEFT JOIN agents_delivery AS delivery ON delivery.message_id = reply.id
 WHERE message.direction = 'in' AND message.external_id = ANY(%(ids)s)
-ORDER BY turn.id, reply.position
 """
 """A row a message and reply. A delivery's last `next_run_at` is when its end was recorded, by the database's
 clock; `sent_at` is the network's word.
 """
+OF_CONNECTIONS = " AND message.connection_id = ANY(%(connections)s)"
+IN_ORDER = " ORDER BY turn.id, reply.position"
 
 
-def read_fates(cursor: Cursor, external_ids: Iterable[str]) -> list[Fate]:
-    """Read what became of the messages with these ids of their networks."""
-    cursor.execute(FATES, {"ids": list(external_ids)})
+def read_fates(
+    cursor: Cursor, external_ids: Iterable[str], *, connections: Sequence[UUID] | None = None
+) -> list[Fate]:
+    """Read what became of the messages with these ids of their networks.
+
+    Named `connections` let an index find them, among however many other messages.
+    """
+    statement = FATES if connections is None else FATES + OF_CONNECTIONS
+    cursor.execute(statement + IN_ORDER, {"ids": list(external_ids), "connections": connections})
     return [
         Fate(
             external_id=row[0],

@@ -22,7 +22,7 @@ from agents.llm.limits import Gate, GatedModel
 from agents.llm.local_server import DEMONSTRATION_MODEL
 from agents.llm.openai import OpenAICompatibleModel
 from agents.llm.openai_embeddings import OpenAIEmbedder
-from agents.llm.scripted import ScriptedModel
+from agents.llm.scripted import find_script, is_script
 from agents.llm.servers import get_server
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 # Quick models that answer without thinking aloud first; MODEL_SMALL and MODEL_LARGE name others.
 DEFAULT_SMALL = "gpt-4.1-mini"
 DEFAULT_LARGE = "gpt-4.1"
-SCRIPT_PREFIX = "scripted:"
 LISTING_SECONDS = 5.0
 LISTING_KEPT_SECONDS = 60.0
 
@@ -78,13 +77,13 @@ def choose_model(model_class: ModelClass, *, small: str = "", large: str = "") -
     place = _place()
     is_demonstration = place.provider == "demonstration"
     own_name = large if model_class is ModelClass.LARGE else small
-    if is_demonstration and not own_name.startswith(SCRIPT_PREFIX):
+    if is_demonstration and not is_script(own_name):
         own_name = ""
     name = own_name or _name_of(place, model_class)
     if _override is not None:
         return ChosenModel(model=_override, name=name)
-    if name.startswith(SCRIPT_PREFIX):
-        return ChosenModel(model=ScriptedModel(name.removeprefix(SCRIPT_PREFIX)), name="scripted")
+    if (script := find_script(name)) is not None:
+        return ChosenModel(model=script, name="scripted")
     return ChosenModel(model=_model_at(place), name=name, is_demonstration=is_demonstration)
 
 

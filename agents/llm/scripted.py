@@ -1,6 +1,7 @@
-"""A model that answers from a script: for tests, and for agents whose model is named `scripted:<answer>`.
+"""A model that answers from a script: for tests, drills, and agents whose model is named `scripted:<answer>`.
 
-It passes the same contract suite as the real client. `agents.llm.router` makes it for such a name.
+It passes the same contract suite as the real client. `agents.llm.router` makes it for such a name. It costs
+nothing and needs no server; `scripted@0.2:<answer>` takes 0.2 seconds for each word of the answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from agents.llm.base import Completion, CompletionRequest, ModelError, ModelFail
 Answer = str | ModelError
 Script = Callable[[CompletionRequest], Answer]
 TOKEN = re.compile(r"\s*\S+|\s+$")
+NAME = re.compile(r"scripted(?:@(?P<seconds>\d{1,3}(?:\.\d{1,3})?))?:(?P<answer>.*)", re.DOTALL)
 
 
 class ScriptedModel:
@@ -89,6 +91,19 @@ class ScriptedModel:
             raise ModelError(message, failure=ModelFailure.TIMEOUT)
         if is_cancelled is not None and is_cancelled():
             raise ModelError("The call was cancelled.", failure=ModelFailure.CANCELLED)
+
+
+def is_script(name: str) -> bool:
+    """Tell whether a model of this name is a script."""
+    return NAME.fullmatch(name) is not None
+
+
+def find_script(name: str) -> ScriptedModel | None:
+    """Return the script that a model's name is, such as `scripted:Hello`; None where it names a model."""
+    found = NAME.fullmatch(name)
+    if found is None:
+        return None
+    return ScriptedModel(found["answer"], token_seconds=float(found["seconds"] or 0))
 
 
 def _words(request: CompletionRequest) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agents.llm.probing import ProbeResult, probe_server
-from agents.llm.router import SCRIPT_PREFIX, ModelsDescription, describe_models
+from agents.llm.router import ModelsDescription, describe_models
+from agents.llm.scripted import is_script
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
@@ -15,7 +16,7 @@ MAX_NAMED = 8
 def look_at_models() -> list[Finding]:
     """Say which models answer, and ask their server whether it has them."""
     described = describe_models()
-    if all(name.startswith(SCRIPT_PREFIX) for name in (described.small, described.large)):
+    if is_script(described.small) and is_script(described.large):
         return [note("Answers come from a script, not from a model.", "Set MODEL_LARGE and MODEL_SMALL.")]
     said = note(described.sentence) if described.is_demonstration else ok(described.sentence)
     return [said, *_ask(described)]

@@ -85,6 +85,19 @@ def test_an_agent_may_be_set_to_a_script() -> None:
     assert chosen.model.complete(ask(model=chosen.name)).text == "Hello there."
 
 
+def test_a_script_may_take_its_time() -> None:
+    chosen = router.choose_model(ModelClass.LARGE, large="scripted@0.03:Hello there, you.")
+    completion = chosen.model.complete(ask(model=chosen.name))
+    assert completion.text == "Hello there, you."
+    assert completion.milliseconds >= 90
+
+
+@pytest.mark.parametrize("name", ["scripted", "scripted@:Hello", "scripted@x:Hello", "a scripted:Hello"])
+def test_other_names_are_no_scripts(name: str, bare_settings: Settings) -> None:
+    bare_settings.OPENAI_API_KEY = "k"
+    assert router.choose_model(ModelClass.LARGE, large=name).name == name
+
+
 def test_a_test_may_answer_for_every_model() -> None:
     with router.answering_with(ScriptedModel("mine")) as model:
         assert router.choose_model(ModelClass.SMALL).model is model
