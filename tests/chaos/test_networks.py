@@ -79,7 +79,7 @@ def answered(session_fleet: Fleet) -> Iterator[dict[str, list[Spoken]]]:
         person = fleet.new_person()
         spoken[row.id] = [fleet.say("", person, network=name) for _message in range(2)]
     fleet.wait_until_over([message for both in spoken.values() for message in both])
-    yield spoken
+    return spoken
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
