@@ -15,8 +15,6 @@ log = structlog.get_logger(__name__)
 
 COMMAND = "command"
 """The actor of what was decided at a terminal."""
-BATCH = 1000
-"""Entries a statement, whose parameters are at most 65,535."""
 
 
 class NotDecided(Exception):
@@ -28,18 +26,18 @@ def record(
 ) -> None:
     """Write an entry for each object that the decision was about, with what is worth knowing of it."""
     AuditEntry.objects.bulk_create(
-        (
-            AuditEntry(
-                actor=clean_text(actor)[:150],
-                verb=verb,
-                object_kind=object_kind,
-                object_id=str(object_id),
-                reason=clean_text(why),
-                details=clean_json(dict(details)),
-            )
-            for object_id, details in details_by_id.items()
-        ),
-        batch_size=BATCH,
+        AuditEntry(
+            actor=clean_text(actor)[:150],
+            verb=verb,
+            object_kind=object_kind,
+            object_id=str(object_id),
+            reason=clean_text(why),
+            details=clean_json(dict(details)),
+        )
+        for object_id, details in details_by_id.items()
     )
     count = len(details_by_id)
-    transaction.on_commit(lambda: log.info("decided", by=actor, verb=verb, about=object_kind, count=count))
+    if count:
+        transaction.on_commit(
+            lambda: log.info("decided", by=actor, verb=verb, about=object_kind, count=count)
+        )
