@@ -16,11 +16,12 @@ def test_a_drilled_fleet_keeps_its_promises_and_no_trace_is_left(fleet: Any) -> 
     before = fleet.sql("SELECT count(*) FROM agents_message")
     over = threading.Event()
 
+    count = sum(worker.is_running() for worker in fleet.workers)
+
     def supervise() -> None:
+        # The dead stay in the list, so that each new worker gets a number of its own.
         while not over.is_set():
-            dead = [worker for worker in fleet.workers if not worker.is_running()]
-            for worker in dead:
-                fleet.workers.remove(worker)
+            if sum(worker.is_running() for worker in fleet.workers) < count:
                 fleet.start_worker()
             time.sleep(0.05)
 
