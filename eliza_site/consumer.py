@@ -18,7 +18,7 @@ from celery.worker.consumer import Consumer as CelerysConsumer
 log = structlog.get_logger(__name__)
 
 
-class Consumer(CelerysConsumer):  # type: ignore[misc]
+class Consumer(CelerysConsumer):
     """Takes wake-ups from the broker; connects again whatever was under way when the connection was lost."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
@@ -30,7 +30,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Acknowledge a wake-up in the event loop, or let it be where its connection is gone."""
-        return super().call_soon_ack(partial(_acknowledge, p), *args, **kwargs)
+        return super().call_soon_ack(partial(_acknowledge, p), *args, **kwargs)  # type: ignore[misc]
 
 
 def _acknowledge(acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
