@@ -36,7 +36,7 @@ class _Publisher:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: ProducerPool | None = None
-        self._errors: tuple[type[Exception], ...] = ()
+        self._errors: tuple[type[BaseException], ...] = ()
 
     def publish(self, name: str, arguments: dict[str, Any]) -> bool:
         circuit = broker_circuit()
@@ -66,7 +66,7 @@ class _Publisher:
             # Its answer may still come, and would be taken for the answer to the next wake-up.
             link.collect()
             producer.revive(link)
-            if not was_open or time.monotonic() - started > PUBLISH_TIMEOUT_SECONDS / 2:
+            if not was_open or time.monotonic() - started > PUBLISH_TIMEOUT_SECONDS / 5:
                 raise
             # An old connection that the broker has closed meanwhile is no sign of its being away.
             current_app.send_task(name, kwargs=arguments, producer=producer, retry=False)
@@ -80,8 +80,9 @@ class _Publisher:
                 )
                 # Each waiting request thread has a way of its own: in a hang they wait side by side.
                 limit = max(PRODUCERS, settings.WEB_THREADS)
-                self._errors = (OperationalError, OSError, LimitExceeded)
-                self._errors += (*link.connection_errors, *link.channel_errors)
+                # py-amqp raises AttributeError now and then where a connection was lost under it.
+                self._errors = (OperationalError, OSError, LimitExceeded, AttributeError)
+                self._errors += link.connection_errors + link.channel_errors
                 self._pool = ProducerPool(link.Pool(limit=limit), limit=limit)
             return self._pool
 

@@ -30,9 +30,7 @@ class Consumer(CelerysConsumer):
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Acknowledge a wake-up in the event loop, or let it be where its connection is gone."""
-        return super().call_soon_ack(  # type: ignore[misc]  # the stubs don't know it
-            partial(_acknowledge, p), *args, **kwargs
-        )
+        return super().call_soon_ack(partial(_acknowledge, p), *args, **kwargs)  # type: ignore[misc]
 
 
 def _acknowledge(acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
