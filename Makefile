@@ -12,6 +12,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# 0 runs the suite in one process.
+TEST_PROCESSES ?= 2
 # The first interpreter that is new enough; PYTHON=/path/to/python chooses another.
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -24,7 +26,7 @@ run: $(VENV)/local.stamp
 	@exec $(BIN)/python -m eliza_site.fleet --with-parent
 
 test: $(VENV)/dev.stamp
-	@exec $(EXEC) -- $(BIN)/python -m pytest $(ARGS)
+	@exec $(EXEC) -- $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
 
 test-long: $(VENV)/dev.stamp
 	@exec $(EXEC) -- $(BIN)/python -m pytest -m long $(ARGS)
