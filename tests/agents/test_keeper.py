@@ -166,6 +166,15 @@ def test_a_holder_that_was_paused_past_its_lease_knows_it_by_itself(incoming: An
     assert not keeper.Watch(turn).is_cancelled()
 
 
+def test_a_holder_that_was_paused_past_its_lease_shows_nothing_more(incoming: Any, quick: None) -> None:
+    turn = claimed_turn(incoming)
+    paused = replace(turn, lease=replace(turn.lease, taken_at=time.monotonic() - 0.96))
+    watch = keeper.Watch(paused)
+    assert not watch.may_go_outward(), "asked first, as a piece of the answer is shown before the next look"
+    assert watch.is_lost
+    assert keeper.Watch(turn).may_go_outward()
+
+
 def test_the_end_of_one_watch_is_not_the_end_of_another_on_the_same_turn(incoming: Any, quick: None) -> None:
     old = claimed_turn(incoming)
     new = replace(old, lease=replace(old.lease, token=old.lease.token + 1))

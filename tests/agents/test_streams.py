@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -54,6 +55,22 @@ def test_a_valkey_that_is_away_is_logged_and_forgotten(settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     streams.client.cache_clear()
     put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+
+
+def test_a_valkey_that_hangs_is_waited_for_once_and_then_left_alone(settings: Any) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        streams.client.cache_clear()
+        put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+        first, _address = silent.accept()
+        for _event in range(20):
+            put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+        first.close()
+        silent.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            silent.accept()
 
 
 def test_a_turn_that_is_taken_again_resets_the_page(

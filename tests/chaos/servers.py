@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from eliza_site.embedded.identity import find_identity, own_folder
 from eliza_site.embedded.keys import Keys
 from eliza_site.embedded.postgres import Postgres
 from eliza_site.embedded.processes import Child
@@ -113,6 +114,14 @@ class OwnPostgres(_Server):
         """Stop it as `pg_ctl -m immediate` does: no session is asked, nothing is checkpointed."""
         self._signal(signal.SIGQUIT)
         assert self._child.wait(20), "PostgreSQL did not stop at once"
+
+    def move_tables(self, folder: Path, *tables: str) -> None:
+        """Let these tables lie in another folder from now on."""
+        own_folder(folder, find_identity())
+        with self._server._connect("eliza") as session:
+            session.execute(f"CREATE TABLESPACE apart OWNER eliza LOCATION '{folder}'")  # type: ignore[arg-type]
+            for table in tables:
+                session.execute(f'ALTER TABLE "{table}" SET TABLESPACE apart')  # type: ignore[arg-type]
 
     def terminate_backends(self) -> int:
         """End every other session, and return how many there were."""

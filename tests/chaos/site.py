@@ -155,7 +155,8 @@ class Crowd:
     machine that may be busy, without the first of each.
     """
 
-    def __init__(self, site: Site, *, people: int = 4, pause_seconds: float = 0.1) -> None:
+    def __init__(self, site: Site, *, people: int = 4, pause_seconds: float = 0.1, kind: str = "") -> None:
+        self._kind = kind
         self.clients = [site.new_client() for _person in range(people)]
         self.usual_seconds = 0.0
         self._pause_seconds = pause_seconds
@@ -185,7 +186,7 @@ class Crowd:
     def _speak(self, client: Client, said: list[Spoken]) -> None:
         try:
             while not self._is_over.wait(self._pause_seconds):
-                said.append(client.say())
+                said.append(client.say(self._kind))
         except Exception as error:  # the door of a thread: the test sees it at the end of the block
             self._errors.append(error)
 

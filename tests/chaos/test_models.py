@@ -14,7 +14,7 @@ from tests.chaos.harness import KEYED, Fleet, Spoken, fleet_running
 
 pytestmark = pytest.mark.fleet
 
-MODEL_SECONDS = 1.0
+MODEL_SECONDS = 1.5
 ATTEMPTS = 2
 BACKOFF_SECONDS = 2.0
 SLACK_SECONDS = 10.0
@@ -131,7 +131,7 @@ def test_other_lanes_go_on_while_models_fail(faulty: Fleet, ordeal: Ordeal) -> N
     verdict = faulty.verdict(ordeal.sound)
     assert verdict.is_clean, verdict
     assert verdict.answered == len(ordeal.sound)
-    assert set(faulty.asked(ordeal.sound)) == {1}
+    assert not faulty.asked_again(ordeal.sound)
 
 
 @pytest.mark.parametrize("fault", ["hang", "half"])

@@ -35,7 +35,7 @@ class Row:
     @property
     def id(self) -> str:
         """The row's name, and its network's."""
-        words = [self.network, self.fails, *(["late"] if "slow_seconds" in self.settings else [])]
+        words = [self.network, "too_slow" if self.settings.items() >= TOO_SLOW.items() else self.fails]
         return "-".join(words + (["resent"] if self.resends else []))
 
 

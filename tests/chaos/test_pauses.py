@@ -73,8 +73,6 @@ def test_a_worker_that_was_stopped_past_its_lease_says_nothing_when_it_wakes(
     assert verdict.is_clean, verdict
     assert verdict.answered == 2
     assert worker.is_running()
-    state = fleet.sql("SELECT state, crash_count FROM agents_turn WHERE id = %s::uuid", first.turn_id)
-    assert state == [("done", 1)]
 
 
 def test_a_worker_that_was_stopped_for_less_than_its_lease_loses_nothing(fleet: Fleet, streamed: str) -> None:
