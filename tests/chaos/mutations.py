@@ -10,18 +10,17 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.forks import Run, import_heavy, run_pytest
 from tests.chaos.mutants import deliveries, leases, people, steps
 from tests.chaos.mutants.shape import Mutation
 
@@ -43,7 +42,8 @@ LEFT_OUT = (
     "staticfiles",
     "test-results",
 )
-LONGEST_RUN_SECONDS = 300
+LONGEST_RUN_SECONDS = 300.0
+COLUMNS = ("mutation", "what it breaks", "caught by", "seconds")
 CAUGHT, SURVIVED, BROKEN = "caught", "survived", "broken"
 
 NOT_THE_PROMISE = re.compile(
@@ -58,21 +58,6 @@ class Stale(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """What pytest said of some tests."""
-
-    exit_code: int
-    output: str
-    seconds: float
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Return the tests that failed, each with its error."""
-        found = re.findall(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?$", self.output, re.MULTILINE)
-        return dict(found)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What became of one mutation; `caught_by` is the test that failed, and `why` what it said."""
 
@@ -83,12 +68,11 @@ class Finding:
     why: str = ""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A copy of the source tree, in which one file at a time is mutated."""
 
     folder: Path
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
@@ -105,22 +89,17 @@ class Copy:
             path.write_text(before)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    def run(self, tests: Sequence[str], *options: str) -> Run:
-        """Run these tests on the copy's code, in the database that the first run made."""
-        started = time.monotonic()
-        # No marker is left out: the tests are named, and may be `long` ones.
-        always = ("-q", "--tb=short", "--reuse-db", "-m", "", "-p", "no:cacheprovider")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *always, *tests],
-            cwd=self.folder,
-            env={**self.environment, "PYTHONPATH": str(self.folder), "COLUMNS": "400"},
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_RUN_SECONDS,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        return Run(exit_code=done.returncode, output=output, seconds=time.monotonic() - started)
+    def run(self, tests: Sequence[str]) -> Run:
+        """Run these tests on the copy's code, in the database that the first run made, up to the first failure.
+
+        What the sound run compiled stays as it is: a mutated file is newer than what it was compiled to.
+        """
+        arguments = ("-x", *tests)
+        return run_pytest(self.folder, arguments, is_compiling=False, timeout_seconds=LONGEST_RUN_SECONDS)
+
+    def run_sound(self, tests: Sequence[str]) -> Run:
+        """Run these tests on the code as it is, and keep what is compiled."""
+        return run_pytest(self.folder, tests, is_compiling=True, timeout_seconds=2 * LONGEST_RUN_SECONDS)
 
 
 def mutate(text: str, mutation: Mutation) -> str:
@@ -136,12 +115,13 @@ def mutate(text: str, mutation: Mutation) -> str:
 
 def judge(mutation: Mutation, run: Run) -> Finding:
     """Say what a run of the mutation's tests means."""
-    failures = {test: why for test, why in run.failures.items() if _is_named(test, mutation.tests)}
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?$", run.output, re.MULTILINE)
+    failures = {test: why for test, why in failed if _is_named(test, mutation.tests)}
     broken = NOT_THE_PROMISE.search(run.output)
     if run.exit_code == 0:
         return Finding(mutation=mutation, end=SURVIVED, seconds=run.seconds)
     if run.exit_code != 1 or not failures or broken:
-        why = broken.group(0) if broken else f"pytest's exit code was {run.exit_code}"
+        why = broken.group(0) if broken else f"exit code {run.exit_code}"
         return Finding(mutation=mutation, end=BROKEN, seconds=run.seconds, why=why)
     test, why = next(iter(failures.items()))
     return Finding(mutation=mutation, end=CAUGHT, seconds=run.seconds, caught_by=test, why=why)
@@ -156,6 +136,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="only mutations that have one of these words in their name")
     parser.add_argument("--why", action="store_true", help="tell what the tests said, and all of what broke")
+    parser.add_argument("--markdown", action="store_true", help="print the table as docs/reliability has it")
     options = parser.parse_args(arguments)
     chosen = [
         one for one in MUTATIONS if not options.words or any(word in one.name for word in options.words)
@@ -165,16 +146,18 @@ def main(arguments: list[str]) -> int:
         copy = Copy(folder=Path(folder) / "tree")
         shutil.copytree(ROOT, copy.folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
         tests = sorted({test for mutation in chosen for test in mutation.tests})
-        sound = copy.run(tests)
+        import_heavy()
+        sound = copy.run_sound(tests)
         if sound.exit_code != 0:
             console.print(sound.output, markup=False, highlight=False)
             console.print("The tests must pass on the code as it is.", style="red")
             return 1
         console.print(f"{len(tests)} tests pass on the code as it is, in {sound.seconds:.0f} s.")
-        # What is compiled stays as it is: a mutated file is newer than what it was compiled to.
-        copy.environment["PYTHONDONTWRITEBYTECODE"] = "1"
         findings = [_try(copy, mutation, console, is_wordy=options.why) for mutation in chosen]
-    console.print(_table(findings))
+    if options.markdown:
+        console.print(_markdown(findings), markup=False, highlight=False)
+    else:
+        console.print(_table(findings))
     return _tell(findings, console)
 
 
@@ -182,12 +165,10 @@ def _try(copy: Copy, mutation: Mutation, console: Console, *, is_wordy: bool) ->
     output = ""
     try:
         with copy.mutated(mutation):
-            run = copy.run(mutation.tests, "-x")
+            run = copy.run(mutation.tests)
         output, finding = run.output, judge(mutation, run)
     except Stale as error:
         finding = Finding(mutation=mutation, end=BROKEN, why=str(error))
-    except subprocess.TimeoutExpired as error:
-        finding = Finding(mutation=mutation, end=BROKEN, why=f"its tests hung for {error.timeout:.0f} s")
     line = f"{finding.end}: {mutation.name}"
     if is_wordy:
         line += f"\n{output}" if finding.end == BROKEN else f"\n    {finding.caught_by}: {finding.why}"
@@ -196,11 +177,22 @@ def _try(copy: Copy, mutation: Mutation, console: Console, *, is_wordy: bool) ->
 
 
 def _table(findings: list[Finding]) -> Table:
-    table = Table("mutation", "what it breaks", "caught by", "seconds")
+    table = Table()
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
     for finding in findings:
-        caught_by = finding.caught_by.removeprefix("tests/") or f"{finding.end.upper()} {finding.why}"
-        table.add_row(finding.mutation.name, finding.mutation.breaks, caught_by, f"{finding.seconds:.1f}")
+        table.add_row(*_row(finding))
     return table
+
+
+def _markdown(findings: list[Finding]) -> str:
+    rows = [COLUMNS, tuple("---" for _column in COLUMNS), *(_row(finding) for finding in findings)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    caught_by = finding.caught_by.removeprefix("tests/") or f"{finding.end.upper()} {finding.why}"
+    return finding.mutation.name, finding.mutation.breaks, caught_by, f"{finding.seconds:.1f}"
 
 
 def _tell(findings: list[Finding], console: Console) -> int:

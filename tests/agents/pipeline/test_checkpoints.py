@@ -71,7 +71,9 @@ def test_a_model_that_judged_whether_to_answer_is_not_asked_again(incoming: Any)
         if "RESPOND or IGNORE" in request.messages[0].content:
             return "RESPOND"
         asked.append(request)
-        return Cut("no answer") if len(asked) == 1 else "There is."
+        if len(asked) == 1:
+            raise Cut("no answer")
+        return "There is."
 
     asked: list[Any] = []
     with answering_with(ScriptedModel(answer)) as model:

@@ -255,10 +255,7 @@ MUTATIONS = (
         file="agents/asking.py",
         old="    keeper.require_held(scene.turn.lease)\n",
         new="",
-        tests=(
-            "tests/agents/test_outages.py::"
-            "test_a_worker_whose_lease_may_be_over_starts_nothing_more_and_puts_the_turn_back",
-        ),
+        tests=("tests/agents/test_asking.py::test_no_model_is_asked_once_the_lease_may_be_over",),
     ),
     Mutation(
         name="token of an evaluation's end",

@@ -211,7 +211,7 @@ MUTATIONS = (
         file=APPROVALS,
         old="WHERE state <> 'pending' AND used_at IS NULL",
         new="WHERE state <> 'pending'",
-        tests=(APPROVING + "test_death_in_a_granted_action_asks_again",),
+        tests=(APPROVING + "test_arguments_are_the_same_by_their_values",),
     ),
     Mutation(
         name="approval for other arguments",
