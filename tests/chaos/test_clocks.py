@@ -110,7 +110,9 @@ def test_a_long_answer_is_left_to_its_holder_whoever_that_is(skewed: Skewed) -> 
     assert tokens == [(None, 1)] * len(spoken)
 
 
-def test_the_lanes_of_a_killed_worker_with_a_fast_clock_are_free_when_their_lease_ends(skewed: Skewed) -> None:
+def test_the_lanes_of_a_killed_worker_with_a_fast_clock_are_free_when_their_lease_ends(
+    skewed: Skewed,
+) -> None:
     fleet = skewed.fleet
     fleet.model.control({"latency_ms": 1000 * LEASE_SECONDS})
     spoken = [fleet.say("", fleet.new_person()) for _person in range(12)]
