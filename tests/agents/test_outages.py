@@ -10,9 +10,10 @@ import pytest
 from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 
 from agents import keeper, lanes, outages, outbox, turns, work
-from agents.databases import is_away
+from agents.databases import is_away, is_short
 from agents.inbox import receive
 from agents.lanes import ClaimedTurn
 from agents.llm.router import answering_with
@@ -179,6 +180,42 @@ def test_a_turn_is_given_up_when_the_database_stays_away(incoming: Any, monkeypa
     assert claimed is not None
     assert isinstance(claimed[1], ClaimedTurn)
     assert outages.hand_back(claimed[1], Trace(claimed[1].id), reason="away") is True
+
+
+def test_a_full_disk_counts_no_attempt_and_the_answer_waits_for_room(
+    incoming: Any, model: ScriptedModel, monkeypatch: Any
+) -> None:
+    receipt = receive(incoming())
+    real, full = outbox.put, [True]
+
+    def put(*given: Any) -> Any:
+        if full:
+            full.pop()
+            run_short("53100")
+        return real(*given)
+
+    monkeypatch.setattr(outbox, "put", put)
+    work.drain_lane(receipt.lane_id)
+    assert counts() == ("waiting", 0, 0)
+    assert work.drain_lane(receipt.lane_id) == 0, "there may be no room yet"
+    Lane.objects.update(next_run_at=F("woke_at"))
+    assert work.drain_lane(receipt.lane_id) == 1
+    assert replies() == ["Hello to you too."]
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("state", ["53100", "53200", "53300"])
+def test_a_database_that_is_short_of_something_is_as_good_as_away(state: str) -> None:
+    with pytest.raises(OperationalError) as caught:
+        run_short(state)
+    assert is_away(caught.value)
+    assert is_short(caught.value)
+    assert not is_short(OperationalError("connection refused"))
+
+
+def run_short(state: str) -> None:
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'no more' USING ERRCODE = '{state}'; END $$")
 
 
 def test_a_database_that_refuses_is_not_away() -> None:

@@ -70,7 +70,7 @@ def answered(session_fleet: Fleet) -> Iterator[dict[str, list[Spoken]]]:
     fleet = session_fleet
     fleet.plan()
     fleet.await_workers()
-    resends = fleet.crew.ask("make_agent", name="Resends", on_uncertain=Agent.OnUncertain.RESEND.value)
+    resends = fleet.crew.prepare("make_agent", name="Resends", on_uncertain=Agent.OnUncertain.RESEND.value)
     spoken: dict[str, list[Spoken]] = {}
     for number, row in enumerate(ROWS):
         agent = resends["agent"] if row.resends else fleet.agent
