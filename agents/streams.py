@@ -67,13 +67,15 @@ class Client(redis.Redis):
 @lru_cache(maxsize=1)
 def client() -> Client:
     """Return the process' client; short limits, as nobody waits for a stream."""
-    return Client.from_url(
+    made = Client.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         decode_responses=True,
         retry=Retry(NoBackoff(), 0),
     )
+    assert isinstance(made, Client)
+    return made
 
 
 class TurnStream:

@@ -16,10 +16,11 @@ from agents import keeper, lanes, outages, outbox, turns, work
 from agents.databases import is_away, is_short
 from agents.inbox import receive
 from agents.lanes import ClaimedTurn
+from agents.llm.base import CompletionRequest
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
-from agents.models import Delivery, Lane, Message, Turn
-from agents.trace import Trace
+from agents.models import Delivery, Lane, Message, ModelCall, Turn
+from agents.trace import Trace, open_trace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,6 +94,41 @@ def test_a_commit_whose_answer_was_lost_is_read_again_and_not_assumed(
     assert work.drain_lane(receipt.lane_id) == 2, "the lane is held still, and goes on"
     assert replies() == ["Hello to you too."] * 2
     assert set(Turn.objects.values_list("state", "error_count", "crash_count")) == {("done", 0, 0)}
+
+
+def test_an_answer_whose_commit_was_not_heard_of_is_recorded_once(
+    incoming: Any, model: ScriptedModel, monkeypatch: Any
+) -> None:
+    receipt = receive(incoming())
+    real, losses = Trace.save, [True]
+
+    def save(trace: Trace, **more: Any) -> None:
+        real(trace, **more)
+        if losses:
+            losses.pop()
+            transaction.on_commit(lose)
+
+    def lose() -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Trace, "save", save)
+    claimed = lanes.claim(receipt.lane_id)
+    assert claimed is not None
+    assert claimed[1] is not None
+    trace = Trace(claimed[1].id)
+    request = CompletionRequest(model="m", messages=(), max_tokens=1, temperature=0.0, timeout_seconds=1.0)
+    with trace.step("generate"):
+        trace.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    with pytest.raises(OperationalError), trace.saving():
+        pass
+    assert ModelCall.objects.count() == 1
+    with trace.saving():
+        trace.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    assert list(ModelCall.objects.values_list("position", flat=True)) == [0, 1]
+    again = open_trace(claimed[1].id, is_second_attempt=True)
+    again.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    again.save()
+    assert list(ModelCall.objects.values_list("position", flat=True)) == [0, 1, 2]
 
 
 def test_a_failure_that_cannot_be_recorded_waits_until_it_can(incoming: Any, monkeypatch: Any) -> None:

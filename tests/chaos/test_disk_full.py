@@ -29,7 +29,8 @@ HALF = """
 SELECT message.external_id FROM agents_message AS message LEFT JOIN agents_turn AS turn ON turn.message_id = message.id
 WHERE message.direction = 'in' AND turn.id IS NULL
 UNION ALL
-SELECT reply.id::text FROM agents_message AS reply LEFT JOIN agents_delivery AS delivery ON delivery.message_id = reply.id
+SELECT reply.id::text FROM agents_message AS reply
+LEFT JOIN agents_delivery AS delivery ON delivery.message_id = reply.id
 WHERE reply.direction = 'out' AND delivery.id IS NULL
 """
 

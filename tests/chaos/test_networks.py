@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,8 +64,8 @@ ROWS = (
 
 
 @pytest.fixture(scope="module")
-def answered(session_fleet: Fleet) -> Iterator[dict[str, list[Spoken]]]:
-    """Two messages of one person over each network, all at once; over the second network stands the first's fate."""
+def answered(session_fleet: Fleet) -> dict[str, list[Spoken]]:
+    """Two messages of one person over each network, all at once."""
     fleet = session_fleet
     fleet.plan()
     fleet.await_workers()
@@ -79,7 +78,7 @@ def answered(session_fleet: Fleet) -> Iterator[dict[str, list[Spoken]]]:
         person = fleet.new_person()
         spoken[row.id] = [fleet.say("", person, network=name) for _message in range(2)]
     fleet.wait_until_over([message for both in spoken.values() for message in both])
-    yield spoken
+    return spoken
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

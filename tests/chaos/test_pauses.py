@@ -1,4 +1,4 @@
-"""A worker is stopped past its lease in the middle of an answer: another answers, and the first changes nothing more."""
+"""A worker is stopped past its lease within an answer: another answers, and the first changes nothing more."""
 
 from __future__ import annotations
 
