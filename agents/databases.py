@@ -10,6 +10,8 @@ from django.db import InterfaceError, OperationalError, connection, connections
 CONNECT_TIMEOUT_SECONDS = 5
 _AWAY = ("08", "57P")
 """The classes of PostgreSQL's errors that tell of a connection or a server that went away."""
+_SHORT = "53"
+"""The class of those that tell of a server without disk, memory or connections."""
 
 
 def release_connection() -> None:
@@ -49,11 +51,18 @@ def own_connection(*, statement_timeout_seconds: int) -> Iterator[None]:
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether an error says that the database was away, rather than that it refused a statement.
+    """Tell whether an error says that the database was away or short of something, rather than that it refused a
+    statement.
 
     The outcome of a COMMIT that met such an error is unknown, and must be read again.
     """
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state = getattr(error.__cause__, "sqlstate", None)
-    return state is None or state.startswith(_AWAY)
+    return state is None or state.startswith((*_AWAY, _SHORT))
+
+
+def is_short(error: BaseException) -> bool:
+    """Tell whether an error says that the database has no disk, memory or connections left."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, OperationalError) and state.startswith(_SHORT)

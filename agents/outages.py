@@ -21,9 +21,11 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 300.0
+SHORT_DELAY_SECONDS = 5.0
+"""How long a turn waits that met a full disk: a little room may take it back, and not its answer."""
 
 
-def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str) -> bool:
+def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str, delay_seconds: float = 0.0) -> bool:
     """Put the turn back, as soon as the database answers; tell whether its lane needs no more of this worker. It
     does where the turn turns out to have ended, and the lane is held still.
 
@@ -34,7 +36,7 @@ def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str) -> bool:
     gives_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return _hand_back(turn, trace, reason)
+            return _hand_back(turn, trace, reason, delay_seconds)
         except (OperationalError, InterfaceError) as error:
             connection.close()
             if time.monotonic() > gives_up_at:
@@ -43,11 +45,11 @@ def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str) -> bool:
             time.sleep(RETRY_SECONDS)
 
 
-def _hand_back(turn: ClaimedTurn, trace: Trace, reason: str) -> bool:
+def _hand_back(turn: ClaimedTurn, trace: Trace, reason: str, delay_seconds: float) -> bool:
     try:
         with trace.saving():
             turns.put_back(turn, error=reason, is_counted=False)
-            lanes.release(turn.lease)
+            lanes.release(turn.lease, delay_seconds=delay_seconds)
     except Fenced:
         is_over = turn.lease not in lanes.renew([turn.lease])
         log.warning("turn_ended_or_taken", reason=reason, is_taken=is_over)

@@ -15,11 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import OuterRef, Subquery
 
 from agents import metrics
 from agents.cleaning import clean_json
 from agents.llm.base import Completion, CompletionRequest
-from agents.models import Step
+from agents.models import ModelCall, Step
 
 
 @dataclass(kw_only=True)
@@ -37,8 +38,9 @@ class StepRecord:
 
 @dataclass(kw_only=True)
 class ModelCallRecord:
-    """One request to a model, with what came of it."""
+    """One request to a model, with what came of it; its place in the turn is given once, and its row's key."""
 
+    position: int
     purpose: str
     request: CompletionRequest
     provider: str
@@ -49,14 +51,18 @@ class ModelCallRecord:
 
 
 class Trace:
-    """Records what a turn does. `finished` are the steps of earlier attempts, by name."""
+    """Records what a turn does. `finished` are the steps of earlier attempts, by name; `call_count` says how many
+    requests to a model those recorded."""
 
-    def __init__(self, turn_id: UUID, *, finished: Mapping[str, StepRecord] | None = None) -> None:
+    def __init__(
+        self, turn_id: UUID, *, finished: Mapping[str, StepRecord] | None = None, call_count: int = 0
+    ) -> None:
         self._turn_id = turn_id
         self.finished = dict(finished or {})
         self._positions = {name: step.position for name, step in self.finished.items()}
         self._unsaved: dict[int, StepRecord] = {}
         self._unsaved_calls: list[ModelCallRecord] = []
+        self._call_count = call_count
 
     @contextmanager
     def step(self, name: str, **input_: Any) -> Iterator[StepRecord]:
@@ -98,6 +104,7 @@ class Trace:
         """Record one request to a model."""
         self._unsaved_calls.append(
             ModelCallRecord(
+                position=self._call_count,
                 purpose=purpose,
                 request=request,
                 provider=provider,
@@ -106,6 +113,7 @@ class Trace:
                 error=error,
             )
         )
+        self._call_count += 1
 
     def note_parse_path(self, parse_path: str) -> None:
         """Note how the last answer was read."""
@@ -150,7 +158,10 @@ def open_trace(turn_id: UUID, *, is_second_attempt: bool) -> Trace:
     """Open the turn's trace, with the steps of earlier attempts where there were any."""
     if not is_second_attempt:
         return Trace(turn_id)
-    rows = Step.objects.filter(turn_id=turn_id)
+    calls = ModelCall.objects.filter(turn_id=OuterRef("turn_id")).order_by("-position")
+    rows = list(
+        Step.objects.filter(turn_id=turn_id).annotate(last_call=Subquery(calls.values("position")[:1]))
+    )
     finished = {
         row.name: StepRecord(
             position=row.position,
@@ -163,7 +174,8 @@ def open_trace(turn_id: UUID, *, is_second_attempt: bool) -> Trace:
         )
         for row in rows
     }
-    return Trace(turn_id, finished=finished)
+    last_call = rows[0].last_call if rows else None
+    return Trace(turn_id, finished=finished, call_count=0 if last_call is None else last_call + 1)
 
 
 INSERT_STEPS = """
@@ -181,14 +193,15 @@ INSERT_MODEL_CALLS = """
 INSERT INTO agents_modelcall (turn_id, position, purpose, provider, model, prompt, answer, parse_path,
                               finish_reason, input_tokens, output_tokens, milliseconds,
                               first_token_milliseconds, error, created_at)
-SELECT %s, coalesce((SELECT max(position) + 1 FROM agents_modelcall WHERE turn_id = %s), 0) + place,
-       purpose, provider, model, prompt, answer, parse_path, finish_reason, input_tokens, output_tokens,
-       milliseconds, first_token_milliseconds, error, clock_timestamp()
+SELECT %s, position, purpose, provider, model, prompt, answer, parse_path, finish_reason, input_tokens,
+       output_tokens, milliseconds, first_token_milliseconds, error, clock_timestamp()
 FROM jsonb_to_recordset(%s::jsonb)
-     AS call (place smallint, purpose text, provider text, model text, prompt jsonb, answer text,
+     AS call (position smallint, purpose text, provider text, model text, prompt jsonb, answer text,
               parse_path text, finish_reason text, input_tokens int, output_tokens int, milliseconds float,
               first_token_milliseconds float, error text)
+ON CONFLICT (turn_id, position) DO NOTHING
 """
+"""What a COMMIT that broke off had recorded is there already when it is written again."""
 
 
 def _insert_steps(turn_id: UUID, steps: list[StepRecord]) -> None:
@@ -197,15 +210,14 @@ def _insert_steps(turn_id: UUID, steps: list[StepRecord]) -> None:
 
 
 def _insert_model_calls(turn_id: UUID, calls: list[ModelCallRecord]) -> None:
-    rows = [_call_row(place, call) for place, call in enumerate(calls)]
     with connection.cursor() as cursor:
-        cursor.execute(INSERT_MODEL_CALLS, [turn_id, turn_id, _json(rows)])
+        cursor.execute(INSERT_MODEL_CALLS, [turn_id, _json([_call_row(call) for call in calls])])
 
 
-def _call_row(place: int, call: ModelCallRecord) -> dict[str, Any]:
+def _call_row(call: ModelCallRecord) -> dict[str, Any]:
     answer = call.completion
     return {
-        "place": place,
+        "position": call.position,
         "purpose": call.purpose,
         "provider": call.provider,
         "model": answer.model if answer else call.request.model,

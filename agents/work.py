@@ -15,7 +15,7 @@ from django.db import transaction
 from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, shutdown, suspects, turns
 from agents.approvals import Question
 from agents.crashpoints import reach
-from agents.databases import is_away, release_connection
+from agents.databases import is_away, is_short, release_connection
 from agents.facts import agent_facts
 from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
@@ -133,7 +133,9 @@ def _work_here(turn: ClaimedTurn) -> bool:
     except Exception as error:
         if not is_away(error):
             raise
-        return outages.hand_back(turn, trace, reason=f"{type(error).__name__}: {error}")
+        delay = outages.SHORT_DELAY_SECONDS if is_short(error) else 0.0
+        reason = f"{type(error).__name__}: {error}"
+        return outages.hand_back(turn, trace, reason=reason, delay_seconds=delay)
 
 
 def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:

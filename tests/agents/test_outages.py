@@ -10,15 +10,17 @@ import pytest
 from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 
 from agents import keeper, lanes, outages, outbox, turns, work
-from agents.databases import is_away
+from agents.databases import is_away, is_short
 from agents.inbox import receive
 from agents.lanes import ClaimedTurn
+from agents.llm.base import CompletionRequest
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
-from agents.models import Delivery, Lane, Message, Turn
-from agents.trace import Trace
+from agents.models import Delivery, Lane, Message, ModelCall, Turn
+from agents.trace import Trace, open_trace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,6 +94,41 @@ def test_a_commit_whose_answer_was_lost_is_read_again_and_not_assumed(
     assert work.drain_lane(receipt.lane_id) == 2, "the lane is held still, and goes on"
     assert replies() == ["Hello to you too."] * 2
     assert set(Turn.objects.values_list("state", "error_count", "crash_count")) == {("done", 0, 0)}
+
+
+def test_an_answer_whose_commit_was_not_heard_of_is_recorded_once(
+    incoming: Any, model: ScriptedModel, monkeypatch: Any
+) -> None:
+    receipt = receive(incoming())
+    real, losses = Trace.save, [True]
+
+    def save(trace: Trace, **more: Any) -> None:
+        real(trace, **more)
+        if losses:
+            losses.pop()
+            transaction.on_commit(lose)
+
+    def lose() -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Trace, "save", save)
+    claimed = lanes.claim(receipt.lane_id)
+    assert claimed is not None
+    assert claimed[1] is not None
+    trace = Trace(claimed[1].id)
+    request = CompletionRequest(model="m", messages=(), max_tokens=1, temperature=0.0, timeout_seconds=1.0)
+    with trace.step("generate"):
+        trace.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    with pytest.raises(OperationalError), trace.saving():
+        pass
+    assert ModelCall.objects.count() == 1
+    with trace.saving():
+        trace.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    assert list(ModelCall.objects.values_list("position", flat=True)) == [0, 1]
+    again = open_trace(claimed[1].id, is_second_attempt=True)
+    again.model_call("answer", request, provider="scripted", milliseconds=1.0)
+    again.save()
+    assert list(ModelCall.objects.values_list("position", flat=True)) == [0, 1, 2]
 
 
 def test_a_failure_that_cannot_be_recorded_waits_until_it_can(incoming: Any, monkeypatch: Any) -> None:
@@ -179,6 +216,42 @@ def test_a_turn_is_given_up_when_the_database_stays_away(incoming: Any, monkeypa
     assert claimed is not None
     assert isinstance(claimed[1], ClaimedTurn)
     assert outages.hand_back(claimed[1], Trace(claimed[1].id), reason="away") is True
+
+
+def test_a_full_disk_counts_no_attempt_and_the_answer_waits_for_room(
+    incoming: Any, model: ScriptedModel, monkeypatch: Any
+) -> None:
+    receipt = receive(incoming())
+    real, full = outbox.put, [True]
+
+    def put(*given: Any) -> Any:
+        if full:
+            full.pop()
+            run_short("53100")
+        return real(*given)
+
+    monkeypatch.setattr(outbox, "put", put)
+    work.drain_lane(receipt.lane_id)
+    assert counts() == ("waiting", 0, 0)
+    assert work.drain_lane(receipt.lane_id) == 0, "there may be no room yet"
+    Lane.objects.update(next_run_at=F("woke_at"))
+    assert work.drain_lane(receipt.lane_id) == 1
+    assert replies() == ["Hello to you too."]
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("state", ["53100", "53200", "53300"])
+def test_a_database_that_is_short_of_something_is_as_good_as_away(state: str) -> None:
+    with pytest.raises(OperationalError) as caught:
+        run_short(state)
+    assert is_away(caught.value)
+    assert is_short(caught.value)
+    assert not is_short(OperationalError("connection refused"))
+
+
+def run_short(state: str) -> None:
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'no more' USING ERRCODE = '{state}'; END $$")
 
 
 def test_a_database_that_refuses_is_not_away() -> None:

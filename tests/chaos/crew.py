@@ -21,6 +21,7 @@ from eliza_site.fleet.procfile import read_procfile
 from tests.chaos.zygote import ROOT, Zygote
 
 ANSWER_SECONDS = 30.0
+PREPARE_TRIES = 5
 CELERY = "celery -A eliza_site "
 
 
@@ -110,6 +111,7 @@ class Crew:
         self.worker_count = workers
         self.deaths = 0
         self.workers: list[Process] = []
+        self._spawned: list[subprocess.Popen[bytes]] = []
         self._numbers = count(1)
         self._line = read_procfile(ROOT / "Procfile")["worker"]
         self._sender: Sender | None = None
@@ -149,6 +151,7 @@ class Crew:
                 stderr=output,
                 start_new_session=True,
             )
+        self._spawned.append(started)
         worker = Process(pid=started.pid, log=log)
         self.workers.append(worker)
         return worker
@@ -184,6 +187,18 @@ class Crew:
                 self._sender = None
                 self.deaths += 1
 
+    def prepare(self, door: str, **arguments: Any) -> dict[str, Any]:
+        """Have a sender prepare something; again where the database was just away.
+
+        Raises: AssertionError with what it said.
+        """
+        for _try in range(PREPARE_TRIES):
+            answer = self.ask(door, **arguments)
+            if "error" not in answer:
+                return answer
+            time.sleep(0.2)
+        raise AssertionError(f"{door}: {answer['error']}")
+
     def end(self) -> None:
         """End all processes: workers as an operator would, and what then is left."""
         if self._sender is not None:
@@ -194,6 +209,8 @@ class Crew:
         while any(worker.is_running() for worker in self.workers) and time.monotonic() < deadline:
             time.sleep(0.02)
         self._each(Process.kill)
+        for child in self._spawned:
+            child.wait()
         self._zygote.end()
 
     def _each(self, do: Callable[[Process], object]) -> None:

@@ -110,7 +110,7 @@ class Fleet:
     def settle_in(self) -> None:
         """Make the agent and its connections, and wait until the workers are ready."""
         self.crew.tend()
-        self.agent = self.crew.ask("make_agent", name="Chaos")["agent"]
+        self.agent = self.crew.prepare("make_agent", name="Chaos")["agent"]
         for transport in (KEYED, KEYLESS):
             self.set_network(transport)
         self.await_workers()
@@ -123,7 +123,7 @@ class Fleet:
         self, name: str, transport: str, *, agent: str = "", is_streaming: bool = False, **settings: Any
     ) -> None:
         """Let an agent, the fleet's own unless another is given, be spoken to over one more network."""
-        made = self.crew.ask(
+        made = self.crew.prepare(
             "connect",
             agent=agent or self.agent,
             platform=name,

@@ -82,7 +82,7 @@ class Site:
 
     def new_client(self) -> Client:
         """Return a program with a key of its own, which speaks for a person of its own."""
-        made = self.fleet.crew.ask("make_key", name=f"client-{next(self._numbers)}")
+        made = self.fleet.crew.prepare("make_key", name=f"client-{next(self._numbers)}")
         return Client(self, key=made["key"], person=made["person"])
 
     def post(self, key: str, client_id: str, text: str) -> Posted:

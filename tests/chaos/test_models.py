@@ -79,7 +79,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def ordeal(faulty: Fleet) -> Ordeal:
     """Let all models fail at once, and say something to the sound one before, between and after."""
     for fault in FAULTS:
-        made = faulty.crew.ask(
+        made = faulty.crew.prepare(
             "make_agent", name=f"Fault-{fault}", model_small="echo", model_large=f"fail:{fault}"
         )
         faulty.add_network(f"fake-{fault}", KEYED, agent=made["agent"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,12 +64,12 @@ ROWS = (
 
 
 @pytest.fixture(scope="module")
-def answered(session_fleet: Fleet) -> Iterator[dict[str, list[Spoken]]]:
-    """Two messages of one person over each network, all at once; over the second network stands the first's fate."""
+def answered(session_fleet: Fleet) -> dict[str, list[Spoken]]:
+    """Two messages of one person over each network, all at once."""
     fleet = session_fleet
     fleet.plan()
     fleet.await_workers()
-    resends = fleet.crew.ask("make_agent", name="Resends", on_uncertain=Agent.OnUncertain.RESEND.value)
+    resends = fleet.crew.prepare("make_agent", name="Resends", on_uncertain=Agent.OnUncertain.RESEND.value)
     spoken: dict[str, list[Spoken]] = {}
     for number, row in enumerate(ROWS):
         agent = resends["agent"] if row.resends else fleet.agent
