@@ -17,7 +17,7 @@ class TurnRow:
 
     state: str = "waiting"
     errors: int = 0
-    crashes: int = 0
+    deaths: int = 0
 
 
 @dataclass
@@ -44,7 +44,7 @@ class LaneRow:
     def take(self) -> TurnRow | None:
         turn = None if self.is_delayed else self.head()
         if turn is not None:
-            turn.crashes += turn.state == "running"
+            turn.deaths += turn.state == "running"
             turn.state = "running"
         return turn
 

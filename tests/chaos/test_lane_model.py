@@ -51,7 +51,7 @@ NO_LIMITS = settings(deadline=None, suppress_health_check=list(HealthCheck), pri
 QUICK = settings(
     NO_LIMITS, max_examples=40, stateful_step_count=30, derandomize=True, phases=[Phase.generate]
 )
-LONG = settings(NO_LIMITS, max_examples=2000, stateful_step_count=80, phases=[Phase.generate])
+LONG = settings(NO_LIMITS, max_examples=300, stateful_step_count=80, phases=[Phase.generate])
 
 
 @dataclass(eq=False)
@@ -124,7 +124,8 @@ class Lanes(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def act(self, data: st.DataObject) -> None:
-        possible = [name for name, (when, _act) in ACTIONS.items() if when(self)]
+        # Hypothesis prefers what stands first: messages are written down first, and come often enough anyway.
+        possible = [name for name, (when, _act) in reversed(ACTIONS.items()) if when(self)]
         ACTIONS[data.draw(st.sampled_from(possible))][1](self, data)
 
     # Messages come in --------------------------------------------------------------------------------------
@@ -170,8 +171,8 @@ class Lanes(RuleBasedStateMachine):
     @action(lambda self: any(lane.lease == "held" for lane in self.world.lanes.values()))
     def let_a_lease_end(self, data: st.DataObject) -> None:
         """Let a holder die or oversleep; another worker takes its lane, or it wakes up and goes on."""
-        is_claimed_again = data.draw(st.booleans())
-        too_late = data.draw(st.sampled_from(["", "finish", "put back"]))
+        is_claimed_again = data.draw(st.sampled_from([True, True, False]))
+        too_late = data.draw(st.sampled_from(["finish", "put back", ""]))
         held = sorted(person for person, lane in self.world.lanes.items() if lane.lease == "held")
         person = data.draw(st.sampled_from(held))
         _execute("UPDATE agents_lane SET lease_until = '2020-01-01' WHERE id = %s", self.lane_ids[person])
@@ -227,7 +228,7 @@ class Lanes(RuleBasedStateMachine):
             assert row is None
             return
         assert turn.id == self.turn_ids[id(row)], "the first open turn of the lane, and no other"
-        assert (turn.error_count, turn.crash_count) == (row.errors, row.crashes)
+        assert (turn.error_count, turn.suspect_count) == (row.errors, row.deaths)
 
     @action(lambda self: self.holders)
     def renew(self, data: st.DataObject) -> None:
@@ -320,8 +321,8 @@ class Lanes(RuleBasedStateMachine):
     @action(lambda self: any(row.lease == "held" for row in self.deliveries()))
     def let_a_delivery_lease_end(self, data: st.DataObject) -> None:
         """Lose an acknowledgement: the sender died, or sleeps; another comes upon the delivery, or it wakes up."""
-        is_claimed_again = data.draw(st.booleans())
-        is_heard_late = data.draw(st.booleans())
+        is_claimed_again = data.draw(st.sampled_from([True, True, False]))
+        is_heard_late = data.draw(st.sampled_from([True, False]))
         held = [room for room, sent in self.world.rooms.items() if any(row.lease == "held" for row in sent)]
         room = data.draw(st.sampled_from(sorted(held)))
         _execute(
@@ -387,11 +388,11 @@ class Lanes(RuleBasedStateMachine):
             (lane_id, lane.token, lane.lease == "free") for lane_id, lane in in_order
         ]
         assert _fetch(
-            "SELECT lane_id, turn.id, state, error_count, crash_count FROM agents_turn AS turn"
+            "SELECT lane_id, turn.id, state, error_count, suspect_count FROM agents_turn AS turn"
             " JOIN agents_message AS message ON message.id = turn.message_id AND direction = 'in'"
             " ORDER BY lane_id, sequence"
         ) == [
-            (lane_id, self.turn_ids[id(row)], row.state, row.errors, row.crashes)
+            (lane_id, self.turn_ids[id(row)], row.state, row.errors, row.deaths)
             for lane_id, lane in in_order
             for row in lane.turns
         ]
@@ -451,4 +452,4 @@ def test_the_reference_keeps_one_token_a_lane() -> None:
     assert lane.claim() is None
     lane.lease = "over"
     assert lane.claim() is lane.turns[0]
-    assert (lane.turns[0].crashes, lane.is_held_by(1), lane.is_held_by(2)) == (1, False, True)
+    assert (lane.turns[0].deaths, lane.is_held_by(1), lane.is_held_by(2)) == (1, False, True)

@@ -168,8 +168,8 @@ MUTATIONS = (
     Mutation(
         name="broker that is asked again at once",
         breaks="a broker that hangs costs a sender 0.5 s, once in a while",
-        file="agents/wakeups.py",
-        old="self._rests_until = time.monotonic() + BROKER_REST_SECONDS",
+        file="agents/circuits.py",
+        old="self._rests_until = time.monotonic() + REST_SECONDS",
         new="self._rests_until = 0.0",
         tests=(
             "tests/agents/test_wakeups.py::"
