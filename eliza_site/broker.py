@@ -1,7 +1,7 @@
 """The broker's transport: kombu's own for Valkey and Redis, but with one client a channel.
 
 `eliza_site.celery` registers it. Kombu builds a redis-py client for every command that it sends, and redis-py
-fills each with some 300 callbacks: 0.4 of the 1.3 ms of CPU that a wake-up costs, published and taken.
+fills each with some 300 callbacks: 6 % of a worker's Python under load, by samples.
 """
 
 from __future__ import annotations
