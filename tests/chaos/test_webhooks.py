@@ -52,6 +52,10 @@ def assert_clean(fleet: Fleet, messages: Sequence[Spoken]) -> None:
 
 def test_the_same_message_twenty_times_at_once_is_one(fleet: Fleet, site: Site) -> None:
     client = site.new_client()
+    before = [client.next_message() for _time in range(3)]
+    for earlier in before:  # the site finds out which of its sessions an earlier test has cut
+        post_all(client, [earlier] * COPIES)
+    fleet.wait_until_over(before)
     message = client.next_message(NOTE)
     posted = post_all(client, [message] * COPIES)
     assert [one.status for one in posted] == [TAKEN] * COPIES
