@@ -17,6 +17,8 @@ TEST_PROCESSES ?= 2
 # The first interpreter that is new enough; PYTHON=/path/to/python chooses another.
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+# Each of the many processes started here would compile everything anew, which takes it 5 s.
+unexport PYTHONDONTWRITEBYTECODE
 EXEC := $(BIN)/python -m eliza_site.embedded exec
 
 .DELETE_ON_ERROR:
