@@ -28,7 +28,7 @@ run: $(VENV)/local.stamp
 	@exec $(BIN)/python -m eliza_site.fleet --with-parent
 
 test: $(VENV)/dev.stamp
-	@exec $(EXEC) -- $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	@exec $(EXEC) -- $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
 test-long: $(VENV)/dev.stamp
 	@exec $(EXEC) -- $(BIN)/python -m pytest -m long $(ARGS)

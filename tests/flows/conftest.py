@@ -22,6 +22,7 @@ from eliza_site.embedded.processes import Child, Command
 from eliza_site.fleet.procfile import read_procfile
 from eliza_site.fleet.readiness import Site, await_ready
 from tests.doubles.openai_server import OpenAIServer
+from tests.parallel import FLEETS_DATABASE, on_database
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS, DISPATCH_SECONDS = 4, 1
@@ -83,6 +84,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         environment = {
             **os.environ,
             "DATABASE_URL": database_url,
+            **{
+                name: on_database(os.environ.get(name, ""), FLEETS_DATABASE)
+                for name in ("REDIS_URL", "CELERY_BROKER_URL")
+            },
             "RUN_DIR": str(logs),
             "HOST": "127.0.0.1",
             "PORT": str(port),
