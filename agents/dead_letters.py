@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from agents import audit
-from agents.models import Turn
+from agents.models import Agent, Turn
 from agents.wakeups import wake_after_commit
 
 Place = Literal["front", "end"]
@@ -82,11 +82,13 @@ def discard(turn_ids: Sequence[UUID], *, by: str, why: str) -> list[UUID]:
     return list(dead)
 
 
-def find(*, agent: str = "", since: dt.datetime | None = None, turn_ids: Sequence[UUID] = ()) -> list[Turn]:
-    """Return the dead letters that all of these fit, the oldest first; an agent goes by name or slug."""
+def find(
+    *, agent: Agent | None = None, since: dt.datetime | None = None, turn_ids: Sequence[UUID] = ()
+) -> list[Turn]:
+    """Return the dead letters that all of these fit, the oldest first."""
     dead = Turn.objects.filter(state=Turn.State.DEAD).select_related("agent", "person", "message")
-    if agent:
-        dead = dead.filter(agent__name__iexact=agent) | dead.filter(agent__slug=agent)
+    if agent is not None:
+        dead = dead.filter(agent=agent)
     if since is not None:
         dead = dead.filter(ended_at__gte=since)
     if turn_ids:

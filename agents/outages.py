@@ -54,6 +54,7 @@ def _hand_back(turn: ClaimedTurn, trace: Trace, reason: str, delay_seconds: floa
         is_over = turn.lease not in lanes.renew([turn.lease])
         log.warning("turn_ended_or_taken", reason=reason, is_taken=is_over)
         return is_over
-    wake("agents.drain_lane", lane_id=str(turn.lease.lane_id))
+    if not delay_seconds:
+        wake("agents.drain_lane", lane_id=str(turn.lease.lane_id))
     log.warning("turn_handed_back", reason=reason)
     return True

@@ -20,13 +20,12 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.pools import ProducerPool
 
 from agents import followups
-from agents.circuits import REST_SECONDS, broker_circuit
+from agents.circuits import broker_circuit
 from agents.crashpoints import reach
 
 log = structlog.get_logger(__name__)
 
 PUBLISH_TIMEOUT_SECONDS = 0.5
-BROKER_REST_SECONDS = REST_SECONDS
 PRODUCERS = 16
 
 

@@ -180,9 +180,8 @@ def _wait(turn: ClaimedTurn, trace: Trace, error: ModelError) -> bool:
     """Put the turn back until the model's server takes requests again, which is no fault of the turn's."""
     asked = RATE_LIMIT_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
     delay = min(LONGEST_WAIT_SECONDS, max(1.0, asked))
-    with transaction.atomic():
+    with trace.saving():
         turns.put_back(turn, error=f"Waits: {error}", is_counted=False)
-        trace.save()
         lanes.release(turn.lease, delay_seconds=delay)
     log.info("turn_waits", error=str(error), delay_seconds=delay)
     return True
@@ -190,9 +189,8 @@ def _wait(turn: ClaimedTurn, trace: Trace, error: ModelError) -> bool:
 
 def _give_back(turn: ClaimedTurn, trace: Trace) -> bool:
     """Give the turn back, uncounted, because this process is to end; another takes it at once."""
-    with transaction.atomic():
+    with trace.saving():
         turns.put_back(turn, error="", is_counted=False)
-        trace.save()
         lanes.release(turn.lease)
         wake_after_commit("agents.drain_lane", lane_id=str(turn.lease.lane_id))
     log.info("turn_given_back")
@@ -205,9 +203,8 @@ def _fail(turn: ClaimedTurn, trace: Trace, stream: TurnStream, error: Exception,
     if permanent or attempt >= settings.TURN_MAX_ATTEMPTS:
         return _die(turn, trace, stream, reason)
     delay = min(LONGEST_BACKOFF_SECONDS, float(2**attempt))
-    with transaction.atomic():
+    with trace.saving():
         turns.put_back(turn, error=reason)
-        trace.save()
         lanes.release(turn.lease, delay_seconds=delay)
     log.warning("turn_put_back", error=reason, attempt=attempt, delay_seconds=delay)
     return True
@@ -219,7 +216,7 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
     One that was retried and dies again has said it before, and says nothing more.
     """
     facts = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
-    with transaction.atomic():
+    with trace.saving():
         turns.end(
             turn,
             state=Turn.State.DEAD,
@@ -229,7 +226,6 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
         )
         if not turn.said_count:
             outbox.put(destination_of(turn), [Reply(text=facts.apology)])
-        trace.save()
         remember([message_draft(turn)])
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)
@@ -241,9 +237,8 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
 
 def _stop(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
     """End the turn as a person wished; what was said so far is not sent."""
-    with transaction.atomic():
+    with trace.saving():
         turns.end(turn, state=Turn.State.STOPPED)
-        trace.save()
         remember([message_draft(turn)])
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)
@@ -254,9 +249,8 @@ def _stop(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
 
 def _park(turn: ClaimedTurn, trace: Trace, stream: TurnStream, question: Question) -> bool:
     """Put the turn aside until a person has decided; its lane goes on."""
-    with transaction.atomic():
+    with trace.saving():
         approvals.ask(turn, question)
-        trace.save()
         is_released = lanes.release_if_empty(turn.lease)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="parked").inc()
     words = "This waits for the approval of a person in charge."
@@ -269,10 +263,9 @@ def _park(turn: ClaimedTurn, trace: Trace, stream: TurnStream, question: Questio
 
 def _make_way(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
     """End the turn in favour of the person's newer message, whose turn sees this message as not yet answered."""
-    with transaction.atomic():
+    with trace.saving():
         if not turns.supersede(turn):
             return False
-        trace.save()
         remember([message_draft(turn)])
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="superseded").inc()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 from xdist.remote import Producer
@@ -18,20 +19,26 @@ from xdist.scheduler import LoadScopeScheduling
 TESTS = Path(__file__).resolve().parent
 SHARED = ("chaos", "flows")
 
-FLEETS_DATABASE = 8
-"""Which of Valkey's databases the journeys' fleet has, besides which the suite's processes have one each."""
+FLEETS_DATABASE = 15
+"""Which of Valkey's 16 databases the journeys' fleet has; the suite's processes have one each from 1 on."""
+MOST_PROCESSES = FLEETS_DATABASE - 1
 
 
 def on_database(url: str, number: int) -> str:
     """Return the address of another of the server's databases, where it is Valkey's or Redis'."""
-    if not url.startswith(("unix:", "redis")):
+    parts = urlsplit(url)
+    if parts.scheme not in {"unix", "redis", "rediss"}:
         return url
-    url = re.sub(r"[?&]db=\d+", "", url)
-    return f"{url}{'&' if '?' in url else '?'}db={number}"
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "db"]
+    if parts.scheme == "unix":  # whose path is the socket's
+        return f"{url.partition('?')[0]}?{urlencode([*query, ('db', number)], safe='/')}"
+    return urlunsplit(parts._replace(path=f"/{number}", query=urlencode(query, safe="/")))
 
 
 _number = re.fullmatch(r"gw(\d+)", os.environ.get("PYTEST_XDIST_WORKER", ""))
 if _number:
+    if int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) > MOST_PROCESSES:
+        raise pytest.UsageError(f"The suite runs in at most {MOST_PROCESSES} processes: lower TEST_PROCESSES")
     for _name in ("REDIS_URL", "CELERY_BROKER_URL"):
         os.environ[_name] = on_database(os.environ.get(_name, ""), int(_number[1]) + 1)
 

@@ -7,6 +7,7 @@ half ingested, and a file of any size takes little memory.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -117,9 +118,9 @@ class Figures:
         return not self.open and self.results.keys() <= GOOD_RESULTS
 
     def percentile(self, share: float) -> float | None:
-        """Return the latency that this share of the replies stayed below, or None without replies."""
+        """Return the latency that this share of the replies had at most, or None without replies."""
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def plan(path: Path, agent_name: str) -> Plan:

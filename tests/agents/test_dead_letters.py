@@ -17,6 +17,7 @@ from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Agent, AuditEntry, Lane, Message, Step, Turn
 from agents.outcomes import ended_turns
+from tests.conftest import make_agent
 
 REFUSED = ModelError("wrong key", failure=ModelFailure.REFUSED, permanent=True)
 
@@ -165,8 +166,8 @@ def test_who_and_why_are_kept_and_nobody_changes_them(dead: Any) -> None:
 
 def test_dead_letters_are_found_by_agent_time_and_id(dead: Any, agent: Agent) -> None:
     (turn,) = dead_letters.find()
-    assert dead_letters.find(agent="eliza") == dead_letters.find(agent=agent.slug) == [turn]
-    assert dead_letters.find(agent="nobody") == []
+    assert dead_letters.find(agent=agent) == [turn]
+    assert dead_letters.find(agent=make_agent(name="Iris")) == []
     assert turn.ended_at is not None
     assert dead_letters.find(since=turn.ended_at) == [turn]
     assert dead_letters.find(since=timezone.now()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import json
 from collections.abc import Iterable
@@ -20,7 +21,9 @@ class Command(BaseCommand):
     help = "List the actions that wait for a person, or grant those named; --refuse and --was-done decide otherwise."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="approvals, as --list shows them")
+        parser.add_argument(
+            "ids", nargs="*", type=_number, metavar="ID", help="approvals, as --list shows them"
+        )
         parser.add_argument("--list", action="store_true", help="list what is pending (so without an ID)")
         ways = parser.add_mutually_exclusive_group()
         ways.add_argument("--refuse", action="store_true", help="let the turns go on without the actions")
@@ -73,3 +76,9 @@ def _line(approval: Approval) -> str:
         f" ({approval.kind}, {state}) by {approval.turn.agent.slug}"
         f" for {person.name if person else 'nobody'}, turn {approval.turn_id}"
     )
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no approval's number: `approve --list` shows them")
+    return int(text)

@@ -6,8 +6,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agents.characters import CharacterConflictError, CharacterFiles, read_character_files, save_characters
+from agents.characters import (
+    CharacterConflictError,
+    CharacterDocument,
+    CharacterFiles,
+    read_character_files,
+    save_characters,
+)
 from agents.fields import EncryptionKeyError
+from plugins.registry import unknown_plugins
 
 
 class Command(BaseCommand):
@@ -37,6 +44,9 @@ class Command(BaseCommand):
             agent = f", agent {outcome['agent']} is {outcome['status']}" if "agent" in outcome else ""
             version = f" (version {outcome['version']}{agent})" if "version" in outcome else ""
             self.stdout.write(f"{outcome['name']}: {outcome['outcome']}{version}")
+            if outcome["ignored_plugins"]:
+                names = ", ".join(outcome["ignored_plugins"])
+                self.stderr.write(f"{outcome['name']}: plugins that are not here are ignored: {names}")
         for file, fault in read.faults:
             self.stderr.write(f"{file}: {fault}")
         if read.faults:
@@ -46,7 +56,13 @@ class Command(BaseCommand):
 
 def _report(read: CharacterFiles) -> list[dict[str, Any]]:
     return [
-        {"name": document.name, "file": document.source, "outcome": "checked"} for document in read.documents
+        {
+            "name": document.name,
+            "file": document.source,
+            "outcome": "checked",
+            "ignored_plugins": _ignored_plugins(document),
+        }
+        for document in read.documents
     ]
 
 
@@ -59,6 +75,11 @@ def _save(read: CharacterFiles) -> list[dict[str, Any]]:
             "version": saved.character.version,
             "agent": saved.agent.slug,
             "status": str(saved.agent.status),
+            "ignored_plugins": _ignored_plugins(document),
         }
         for document, saved in zip(read.documents, save_characters(read.documents), strict=True)
     ]
+
+
+def _ignored_plugins(document: CharacterDocument) -> list[str]:
+    return list(unknown_plugins(document.content.get("plugins") or ()))

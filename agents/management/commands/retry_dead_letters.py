@@ -11,6 +11,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents import audit
+from agents.agents import UnknownAgent, get_agent
 from agents.dead_letters import discard, find, retry
 
 
@@ -32,7 +33,11 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="report as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        found = find(agent=options["agent"], since=options["since"], turn_ids=options["id"])
+        try:
+            agent = get_agent(options["agent"]) if options["agent"] else None
+        except UnknownAgent as error:
+            raise CommandError(str(error)) from None
+        found = find(agent=agent, since=options["since"], turn_ids=options["id"])
         missing = set(options["id"]) - {turn.pk for turn in found}
         if missing:
             raise CommandError(

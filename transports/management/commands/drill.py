@@ -21,6 +21,7 @@ from transports.drill.planning import Order, make_plan
 from transports.drill.readiness import NotReady
 from transports.drill.reporting import as_json, notes_of, table_of
 from transports.drill.running import Audience, Report, run
+from transports.management.arguments import positive
 
 WORD = "drill"
 LEFT = "`drill --clear` removes what it left behind."
@@ -38,7 +39,7 @@ class Command(BaseCommand):
         plain = Order(seed=0)
         parser.add_argument("--messages", type=_count, default=plain.messages, metavar="N")
         parser.add_argument(
-            "--rate", type=_positive, default=plain.per_second, metavar="R", help="messages a second, at most"
+            "--rate", type=positive, default=plain.per_second, metavar="R", help="messages a second, at most"
         )
         parser.add_argument("--people", type=_count, default=plain.people, metavar="P", help="who speak")
         parser.add_argument(
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, help="what is random; printed, so that it can be repeated")
         parser.add_argument(
             "--timeout",
-            type=_positive,
+            type=positive,
             default=plain.patience_seconds,
             metavar="SECONDS",
             help="wait so long after the last message and fault (default: %(default)s)",
@@ -192,13 +193,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
-    return number

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,6 +19,7 @@ from agents.workers import explain_waiting
 from transports import ingest
 from transports.fake.transport import FAKE_NAMES
 from transports.ingest import Audience, FaultyFile, Figures, Patience, Plan, ReplyLine
+from transports.management.arguments import positive
 from transports.models import Connection
 from transports.reply_files import ReplyFile
 
@@ -36,13 +36,13 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path, metavar="FILE.jsonl")
         parser.add_argument("--agent", default=SAMPLE_AGENT, help="its name or slug (default: %(default)s)")
         parser.add_argument(
-            "--rate", type=_positive, metavar="N", help="messages a second (default: no limit)"
+            "--rate", type=positive, metavar="N", help="messages a second (default: no limit)"
         )
         parser.add_argument("--wait", action="store_true", help="until every new message is answered")
         parser.add_argument("--replies", type=Path, metavar="OUT.jsonl", help="a line a reply; waits, too")
         parser.add_argument(
             "--timeout",
-            type=_positive,
+            type=positive,
             metavar="SECONDS",
             help=f"wait so long after the last message (default: until {ingest.STALLED_AFTER_SECONDS:.0f}"
             " seconds pass without an answer)",
@@ -51,21 +51,25 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            plan, connections = self._prepare(options)
-            figures = self._run(plan, connections, options)
+            plan = ingest.plan(options["file"], options["agent"])
+            # The replies' file comes first: where it can't be written, nothing was made.
+            with ReplyFile(options["replies"]) if options["replies"] else nullcontext() as out:
+                connections = self._connect(plan, options)
+                figures = self._run(plan, connections, out, options)
         except FaultyFile as error:
             for number, fault in error.faults:
                 self.stderr.write(f"line {number}: {fault}")
             raise CommandError(str(error)) from None
-        except (UnknownAgent, ingest.Interrupted, OSError) as error:
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}. Name another file.") from None
+        except (UnknownAgent, ingest.Interrupted) as error:
             raise CommandError(str(error)) from None
         self._report(plan, connections, figures, options)
         if not figures.is_complete:
             sys.exit(1)
 
-    def _prepare(self, options: dict[str, Any]) -> tuple[Plan, dict[str, Connection]]:
-        """Check the file, make what is missing, and say what that is."""
-        plan = ingest.plan(options["file"], options["agent"])
+    def _connect(self, plan: Plan, options: dict[str, Any]) -> dict[str, Connection]:
+        """Make what connections are missing, and say which they are."""
         connections = ingest.connect(plan)
         for platform, connection in connections.items():
             if connection.transport not in FAKE_NAMES:
@@ -80,13 +84,18 @@ class Command(BaseCommand):
             )
         if plan.agent.status == Agent.Status.PAUSED:
             self._say(f"{plan.agent.name} is paused: the messages wait until it is started again", options)
-        return plan, connections
+        return connections
 
-    def _run(self, plan: Plan, connections: dict[str, Connection], options: dict[str, Any]) -> Figures:
+    def _run(
+        self,
+        plan: Plan,
+        connections: dict[str, Connection],
+        out: ReplyFile | None,
+        options: dict[str, Any],
+    ) -> Figures:
         is_waiting = options["wait"] or options["replies"]
         patience = Patience(seconds=options["timeout"]) if is_waiting else None
-        replies = ReplyFile(options["replies"]) if options["replies"] else nullcontext()
-        with replies as out, self._audience(plan, out, options, is_waiting=patience is not None) as audience:
+        with self._audience(plan, out, options, is_waiting=patience is not None) as audience:
             return ingest.ingest(
                 plan, connections, per_second=options["rate"], patience=patience, audience=audience
             )
@@ -171,13 +180,3 @@ def _sentence(figures: Figures) -> str:
     p50, p95 = figures.percentile(0.5), figures.percentile(0.95)
     times = f"; from receipt to reply p50 {p50:.3f} s, p95 {p95:.3f} s" if p50 is not None and p95 else ""
     return f"{', '.join(parts) or 'nothing to wait for'} in {figures.seconds:.1f} s{times}"
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
-    return number

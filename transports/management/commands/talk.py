@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
 from agents.workers import explain_waiting
+from transports.management.arguments import positive
 from transports.talk import Answer, NoAnswer, NotSaid, OnToken, talk
 
 TIMEOUT_SECONDS = 120.0
@@ -26,7 +27,7 @@ class Command(BaseCommand):
             "--person", default="", metavar="NAME", help="who speaks (default: your user name)"
         )
         parser.add_argument("--room", default="", metavar="NAME", help="a group (default: a chat of you two)")
-        parser.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS")
+        parser.add_argument("--timeout", type=positive, default=TIMEOUT_SECONDS, metavar="SECONDS")
         parser.add_argument("--json", action="store_true", help="report as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:

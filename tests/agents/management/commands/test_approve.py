@@ -93,3 +93,9 @@ def test_show_turn_tells_of_it(ids: list[int]) -> None:
     out = io.StringIO()
     call_command("show_turn", str(turn), "--json", stdout=out)
     assert [row["id"] for row in json.loads(out.getvalue())["approvals"]] == ids
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1.5"])
+def test_what_is_no_number_of_an_approval_is_named_with_the_cure(text: str) -> None:
+    with pytest.raises(CommandError, match=f"{text}.*approve --list"):
+        call_command("approve", "--", text)

@@ -73,6 +73,7 @@ def test_a_program_reads_json(ann, broken, capsys):
                 "version": 1,
                 "agent": "ann",
                 "status": "running",
+                "ignored_plugins": [],
             }
         ],
         "faults": [],
@@ -131,3 +132,10 @@ def test_who_cannot_be_exported_is_named(tmp_path, ann):
     run("load_character", ann)
     with pytest.raises(CommandError, match="No such file or directory"):
         run("export_character", "Ann", "--output", tmp_path / "no" / "where.json")
+
+
+def test_plugins_that_are_not_here_are_named(tmp_path, capsys):
+    path = tmp_path / "ann.json"
+    path.write_text('{"name": "Ann", "bio": ["One."], "plugins": ["@elizaos/plugin-nowhere", "clock"]}')
+    run("load_character", path)
+    assert capsys.readouterr().err == "Ann: plugins that are not here are ignored: @elizaos/plugin-nowhere\n"

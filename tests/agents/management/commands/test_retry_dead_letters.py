@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from agents.inbox import receive
 from agents.models import AuditEntry, Turn
+from tests.conftest import make_agent
 
 
 @pytest.fixture
@@ -54,7 +55,8 @@ def test_chosen_ones_are_discarded_and_reported_as_json(dead: Any) -> None:
 
 
 def test_agent_and_time_choose(dead: Any) -> None:
-    assert "0 dead letters retried." in run("--agent", "Nobody")
+    make_agent(name="Iris")
+    assert "0 dead letters retried." in run("--agent", "Iris")
     assert "0 dead letters retried." in run("--since", "2999-01-01")
     assert "2 dead letters retried." in run("--agent", "Eliza", "--since", "2020-01-01", "--place", "end")
     assert set(Turn.objects.values_list("sequence", flat=True)) == {2}
@@ -71,3 +73,9 @@ def test_an_id_of_no_dead_letter_stops_all(dead: Any) -> None:
     with pytest.raises(CommandError, match=f"No such dead letter: {dead[1]}"):
         run("--id", *map(str, dead))
     assert states() == ["dead", "done"]
+
+
+def test_an_agent_that_nobody_knows_is_named_and_nothing_is_changed(dead: Any) -> None:
+    with pytest.raises(CommandError, match=r"No agent is named 'zed'\. There are: eliza"):
+        run("--agent", "zed")
+    assert states() == ["dead", "dead"]

@@ -19,6 +19,7 @@ from agents.senders import forget_connection_facts
 from plugins.api import Action, ActionResult, Plugin
 from tests.doubles.acting import acting_with, answer
 from tests.doubles.inbound import inbound_lines, write_lines
+from transports.ingest import Figures
 from transports.models import Connection
 
 
@@ -241,3 +242,17 @@ def test_turns_that_wait_for_an_approval_are_counted_and_are_no_success(
         said = ingest(file, "--wait", code=1)
     assert "9 parked" in said
     assert "Turns that wait for an approval: 9. See `approve --list`." in said
+
+
+def test_a_file_of_replies_that_can_not_be_written_is_named_before_anything_is_made(
+    eliza: Agent, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CommandError, match=r"nowhere/out\.jsonl: No such file or directory"):
+        call_command("ingest", str(file), "--replies", str(tmp_path / "nowhere" / "out.jsonl"))
+    assert not Connection.objects.exists()
+
+
+def test_percentiles_are_of_the_replies_that_came() -> None:
+    figures = Figures(latencies=[4.0, 1.0, 3.0, 2.0])
+    assert [figures.percentile(share) for share in (0.25, 0.5, 0.95)] == [1.0, 2.0, 4.0]
+    assert Figures().percentile(0.5) is None

@@ -123,3 +123,12 @@ def test_what_waits_for_an_approval_is_said_and_exits_with_1(
         assert out.getvalue() == "(eliza waits for an approval: see `approve --list`.)\n"
         call_command("approve", str(Approval.objects.get().pk), stdout=io.StringIO())
     assert Turn.objects.get().state == "done", "a worker was woken by the decision"
+
+
+@pytest.mark.parametrize("seconds", ["-3", "0", "soon", "inf"])
+def test_a_patience_that_is_no_number_above_0_is_named_and_nothing_is_said(
+    eliza: Agent, seconds: str
+) -> None:
+    with pytest.raises(CommandError, match=f"'{seconds}' is no number above 0"):
+        call_command("talk", "Eliza", "hi", f"--timeout={seconds}")
+    assert not Message.objects.exists()
