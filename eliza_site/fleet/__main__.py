@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from eliza_site import settings
+from eliza_site import refusals, settings
 from eliza_site.embedded import EmbeddedServerError, Servers
 from eliza_site.embedded.processes import Child, end_with_parent
 from eliza_site.embedded.servers import open_run_dir
@@ -27,6 +27,7 @@ RUN_DIR = settings.RUN_DIR.resolve()
 WITH_LOCAL_MODEL = not settings.OPENAI_API_KEY and not settings.OPENAI_BASE_URL
 LOG_LIMIT_BYTES = 20_000_000
 LOOK_SECONDS = 0.2
+DATABASE_PATIENCE_SECONDS = 10.0
 LOCAL_MODEL_MAX_TOKENS = "120"
 CREW_STAGE, MODEL_STAGE, VALKEY_STAGE, POSTGRES_STAGE = range(4)
 
@@ -91,6 +92,7 @@ def run_fleet(supervisor: Supervisor) -> None:
     started_at = time.monotonic()
     procfile = read_procfile(settings.BASE_DIR / "Procfile")
     require_free(list_ports())
+    require_database()
     rotate_logs(RUN_DIR / "logs")
     site = preparation.Site(folder=settings.BASE_DIR, environment=start_servers(supervisor))
     if WITH_LOCAL_MODEL:
@@ -131,6 +133,19 @@ def list_ports() -> list[Port]:
             )
         )
     return ports
+
+
+def require_database() -> None:
+    """Make sure that a database that others keep answers, or does so soon: it may be starting, too.
+
+    Raises: FleetError that names it.
+    """
+    if "DATABASE_URL" in settings.GIVEN and (
+        fault := refusals.find_database_fault(
+            cure="start it, or correct DATABASE_URL", patience_seconds=DATABASE_PATIENCE_SECONDS
+        )
+    ):
+        raise FleetError(fault)
 
 
 def start_servers(supervisor: Supervisor) -> dict[str, str]:
