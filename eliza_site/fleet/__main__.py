@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -41,12 +42,20 @@ class Stop:
 
     def __init__(self) -> None:
         self.signals = 0
+        self.reason = ""
+        self._parent = os.getppid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._receive)
+            # Under `nohup` the end of the terminal is none of the fleet.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._receive)
 
-    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.signals += 1
         if self.signals == 1:
+            is_orphan = os.getppid() != self._parent
+            self.reason = (
+                "the process that started it has ended" if is_orphan else signal.Signals(number).name
+            )
             raise StopError
 
     def is_hurried(self) -> bool:
@@ -72,8 +81,10 @@ def main(arguments: list[str]) -> int:
                 run_fleet(supervisor)
             finally:
                 stop.signals = max(stop.signals, 1)
+                # Whose terminal is gone still has workers that finish what they have begun.
+                with suppress(OSError, SystemExit):
+                    announce_end(stop.reason, is_anything_up=bool(supervisor.children))
                 if supervisor.children:
-                    say("Stopping: workers finish what they have begun. Ctrl-C again stops at once.")
                     supervisor.stop(is_hurried=stop.is_hurried)
                     say("Everything is stopped.")
     except StopError:
@@ -82,6 +93,14 @@ def main(arguments: list[str]) -> int:
         fail(str(error))
         return 1
     return 0
+
+
+def announce_end(reason: str, *, is_anything_up: bool) -> None:
+    """Say why the fleet stops, and what is waited for."""
+    if reason:
+        say(f"Stopping: {reason}.")
+    if is_anything_up:
+        say("Workers finish what they have begun. Ctrl-C again stops at once.")
 
 
 def run_fleet(supervisor: Supervisor) -> None:
