@@ -6,6 +6,9 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from eliza_site import refusals
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
+    refusals.hush_pool()
     execute_from_command_line(sys.argv)

@@ -47,6 +47,9 @@ QUIET = (
 TALKATIVE = ("django.db.backends", "openai", "httpx2")
 """Loggers whose debugging lines hold what people said: they never begin below information."""
 
+STACKLESS = ("django.security.DisallowedHost",)
+"""Loggers that whoever is outside makes speak, by a foreign Host header: one line, without the stack."""
+
 Event = MutableMapping[str, Any]
 
 
@@ -59,6 +62,12 @@ class StandardError(logging.Handler):
             sys.stderr.write(self.format(record) + "\n")
         except Exception:  # as every handler: a line that can't be written must not stop the work
             self.handleError(record)
+
+
+def drop_stack(record: logging.LogRecord) -> bool:
+    """Take a line's stack away and let it pass: a filter where the stack is always the same and says nothing."""
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def configure(choice: Mapping[str, str]) -> None:
@@ -99,6 +108,7 @@ def configure(choice: Mapping[str, str]) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"all": formatter},
+            "filters": {"stackless": {"()": lambda: drop_stack}},
             "handlers": {"all": handler},
             "root": {"handlers": ["all"], "level": level},
             "loggers": _loggers(level_name, level),
@@ -114,6 +124,7 @@ def _loggers(level_name: str, level: int) -> dict[str, Any]:
         for name in ("django", "django.server", "celery", "uvicorn", "uvicorn.error", "uvicorn.access")
     }
     loggers |= {name: {"level": level} for name in OWN}
+    loggers |= {name: {"filters": ["stackless"]} for name in STACKLESS}
     loggers |= {name: {"level": max(level, logging.INFO)} for name in TALKATIVE}
     if level_name != "trace":
         loggers |= {name: {"level": max(level, logging.WARNING)} for name in QUIET}

@@ -5,15 +5,15 @@ writes for the commands that run beside its fleet, else from the default in the 
 """
 
 from pathlib import Path
-from urllib.parse import unquote
 
-import environ
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from eliza_site.environment import Environment, check_broker_url, check_redis_url, read_database_url
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env(
+env = Environment(
     RUN_DIR=(str, str(BASE_DIR / ".run")),
     DEBUG=(bool, False),
     SECRET_KEY=(str, ""),
@@ -74,11 +74,11 @@ env = environ.Env(
     ELIZA_PLUGINS=(list, []),
     CRASHPOINTS=(str, ""),
 )
-environ.Env.read_env(BASE_DIR / ".env")
+Environment.read_env(BASE_DIR / ".env")
 RUN_DIR = Path(env("RUN_DIR"))
 # What was set before fleet.env speaks: the embedded servers stand in for what is missing here.
 GIVEN = frozenset(name for name, value in env.ENVIRON.items() if value)
-environ.Env.read_env(RUN_DIR / "fleet.env")
+Environment.read_env(RUN_DIR / "fleet.env")
 
 # Django -----------------------------------------------------------------------------------------------------
 
@@ -144,28 +144,24 @@ TEMPLATES = [
 ]
 
 DATABASE_STATEMENT_TIMEOUT_SECONDS = env("DATABASE_STATEMENT_TIMEOUT_SECONDS")
-DATABASES = {"default": env.db_url_config(env("DATABASE_URL") or "postgres://localhost/eliza")}
-# A unix socket's folder stands percent-encoded in the host's place, as libpq has it.
-DATABASES["default"]["HOST"] = unquote(DATABASES["default"].get("HOST", ""))
-if DATABASES["default"]["ENGINE"].endswith("postgresql"):
-    DATABASES["default"]["OPTIONS"] = {
-        **DATABASES["default"].get("OPTIONS", {}),
-        "options": (
-            f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
-            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
-            " -c hnsw.iterative_scan=strict_order"
-        ),
-    }
-    if env("DATABASE_PREPARED_STATEMENTS"):
-        # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
-        # connections between transactions must know prepared statements, or this is to be switched off.
-        DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
-    if env("DATABASE_POOL_SIZE"):
-        DATABASES["default"]["OPTIONS"]["pool"] = {
-            "min_size": 1,
-            "max_size": env("DATABASE_POOL_SIZE"),
-            "timeout": 10,
-        }
+DATABASE = read_database_url(env("DATABASE_URL") or "postgres://localhost/eliza")
+DATABASE["OPTIONS"] = {
+    # A server behind a black hole is given up.
+    "connect_timeout": 10,
+    **DATABASE.get("OPTIONS", {}),
+    "options": (
+        f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
+        " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
+        " -c hnsw.iterative_scan=strict_order"
+    ),
+}
+if env("DATABASE_PREPARED_STATEMENTS"):
+    # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
+    # connections between transactions must know prepared statements, or this is to be switched off.
+    DATABASE["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
+if env("DATABASE_POOL_SIZE"):
+    DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
+DATABASES = {"default": DATABASE}
 
 
 def with_certificate_choice(url: str) -> str:
@@ -175,7 +171,7 @@ def with_certificate_choice(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs={env('REDIS_SSL_CERT_REQS')}"
 
 
-REDIS_URL = with_certificate_choice(env("REDIS_URL") or "redis://localhost:6379/0")
+REDIS_URL = with_certificate_choice(check_redis_url(env("REDIS_URL")) or "redis://localhost:6379/0")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -229,7 +225,7 @@ PROMETHEUS_MULTIPROC_DIR = env("PROMETHEUS_MULTIPROC_DIR")
 
 # Celery -----------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = with_certificate_choice(env("CELERY_BROKER_URL")) or REDIS_URL
+CELERY_BROKER_URL = with_certificate_choice(check_broker_url(env("CELERY_BROKER_URL"))) or REDIS_URL
 # One server is both: it fails as one, it is left alone as one, and its memory must not throw keys away.
 BROKER_IS_CACHE = CELERY_BROKER_URL == REDIS_URL
 if CELERY_BROKER_URL.startswith("unix://"):

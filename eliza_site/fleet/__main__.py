@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from eliza_site import settings
+from eliza_site import refusals, settings
 from eliza_site.embedded import EmbeddedServerError, Servers
 from eliza_site.embedded.processes import Child, end_with_parent
 from eliza_site.embedded.servers import open_run_dir
@@ -27,6 +28,7 @@ RUN_DIR = settings.RUN_DIR.resolve()
 WITH_LOCAL_MODEL = not settings.OPENAI_API_KEY and not settings.OPENAI_BASE_URL
 LOG_LIMIT_BYTES = 20_000_000
 LOOK_SECONDS = 0.2
+DATABASE_PATIENCE_SECONDS = 10.0
 LOCAL_MODEL_MAX_TOKENS = "120"
 CREW_STAGE, MODEL_STAGE, VALKEY_STAGE, POSTGRES_STAGE = range(4)
 
@@ -40,12 +42,20 @@ class Stop:
 
     def __init__(self) -> None:
         self.signals = 0
+        self.reason = ""
+        self._parent = os.getppid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._receive)
+            # Under `nohup` the end of the terminal is none of the fleet.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._receive)
 
-    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.signals += 1
         if self.signals == 1:
+            is_orphan = os.getppid() != self._parent
+            self.reason = (
+                "the process that started it has ended" if is_orphan else signal.Signals(number).name
+            )
             raise StopError
 
     def is_hurried(self) -> bool:
@@ -71,8 +81,10 @@ def main(arguments: list[str]) -> int:
                 run_fleet(supervisor)
             finally:
                 stop.signals = max(stop.signals, 1)
+                # Whose terminal is gone still has workers that finish what they have begun.
+                with suppress(OSError, SystemExit):
+                    announce_end(stop.reason, is_anything_up=bool(supervisor.children))
                 if supervisor.children:
-                    say("Stopping: workers finish what they have begun. Ctrl-C again stops at once.")
                     supervisor.stop(is_hurried=stop.is_hurried)
                     say("Everything is stopped.")
     except StopError:
@@ -83,6 +95,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def announce_end(reason: str, *, is_anything_up: bool) -> None:
+    """Say why the fleet stops, and what is waited for."""
+    if reason:
+        say(f"Stopping: {reason}.")
+    if is_anything_up:
+        say("Workers finish what they have begun. Ctrl-C again stops at once.")
+
+
 def run_fleet(supervisor: Supervisor) -> None:
     """Start everything in its order, hold the sample conversation once, and look after it from then on.
 
@@ -91,6 +111,7 @@ def run_fleet(supervisor: Supervisor) -> None:
     started_at = time.monotonic()
     procfile = read_procfile(settings.BASE_DIR / "Procfile")
     require_free(list_ports())
+    require_database()
     rotate_logs(RUN_DIR / "logs")
     site = preparation.Site(folder=settings.BASE_DIR, environment=start_servers(supervisor))
     if WITH_LOCAL_MODEL:
@@ -131,6 +152,19 @@ def list_ports() -> list[Port]:
             )
         )
     return ports
+
+
+def require_database() -> None:
+    """Make sure that a database that others keep answers, or does so soon: it may be starting, too.
+
+    Raises: FleetError that names it.
+    """
+    if "DATABASE_URL" in settings.GIVEN and (
+        fault := refusals.find_database_fault(
+            cure="start it, or correct DATABASE_URL", patience_seconds=DATABASE_PATIENCE_SECONDS
+        )
+    ):
+        raise FleetError(fault)
 
 
 def start_servers(supervisor: Supervisor) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,6 +74,82 @@ def test_two_uses_of_one_port_are_refused() -> None:
 
     with pytest.raises(FleetError, match="Flower and the web both want port"):
         require_free(ports)
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_is_named_once_and_no_port_is_blamed(host: str) -> None:
+    ports = [
+        Port(use="the web", variable="PORT", host=host, number=8000),
+        Port(use="Flower", variable="FLOWER_PORT", host=host, number=5555),
+    ]
+
+    with pytest.raises(FleetError) as caught:
+        require_free(ports)
+
+    assert str(caught.value).startswith(f"HOST={host} is no address of this machine: set it to")
+    assert "PORT" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# Why a fleet stops, told by one that has nothing to run ------------------------------------------------
+
+EMPTY_FLEET = """
+import sys, time
+from eliza_site.fleet import __main__ as fleet
+
+def run_fleet(supervisor):
+    print("up", flush=True)
+    time.sleep(60)
+
+fleet.run_fleet = run_fleet
+sys.exit(fleet.main(sys.argv[1:]))
+"""
+
+
+def start_empty_fleet(run_dir: Path, *argv: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        argv or (sys.executable, "-c", EMPTY_FLEET),
+        cwd=PROJECT,
+        env={**os.environ, "RUN_DIR": str(run_dir)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_fleet_says_which_signal_stops_it(tmp_path: Path, number: signal.Signals) -> None:
+    process = start_empty_fleet(tmp_path)
+
+    process.send_signal(number)
+
+    assert process.communicate(timeout=10)[0] == f"Stopping: {number.name}.\n"
+    assert process.returncode == 0
+
+
+def test_a_fleet_says_that_its_parent_has_ended(tmp_path: Path) -> None:
+    parent = (
+        "import subprocess, sys;"
+        "subprocess.run([sys.executable, '-c', sys.argv[1], '--with-parent'], check=False)"
+    )
+    process = start_empty_fleet(tmp_path, sys.executable, "-c", parent, EMPTY_FLEET)
+
+    process.kill()
+
+    assert process.communicate(timeout=10)[0] == "Stopping: the process that started it has ended.\n"
+
+
+def test_a_fleet_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    process = start_empty_fleet(tmp_path, "nohup", sys.executable, "-c", EMPTY_FLEET)
+
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+
+    process.terminate()
+    assert process.communicate(timeout=10)[0] == "Stopping: SIGTERM.\n"
 
 
 def test_a_second_fleet_is_told_who_runs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from eliza_site import logs
 from eliza_site.celery import app
@@ -54,6 +54,16 @@ def test_a_traceback_is_part_of_its_line_and_shows_no_variables(written: Written
     (line,) = written()
     assert "ValueError: no key [redacted]" in line["exception"]
     assert "what a person said" not in line["exception"].replace('hidden = "what a person said"', "")
+
+
+def test_a_foreign_host_header_costs_one_line_without_a_stack(written: Written, client: Client) -> None:
+    response = client.get("/healthz/nothing", headers={"host": "scanner.example"})
+
+    assert response.status_code == 400
+    (line,) = [line for line in written() if line["logger"] == "django.security.DisallowedHost"]
+    assert "scanner.example" in line["event"]
+    assert "exception" not in line
+    assert "\n" not in line["event"]
 
 
 @pytest.mark.parametrize(

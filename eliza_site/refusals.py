@@ -1,0 +1,99 @@
+"""What somebody reads instead of a stack trace where a setting is wrong or the database is away.
+
+`eliza_site` installs `explain` as the last word of every process of the project: commands, fleet, web and workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+CURE = "start `make run`, or correct DATABASE_URL"
+CONNECT_TIMEOUT_SECONDS = 5
+PAUSE_SECONDS = 0.5
+
+
+def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write an uncaught error in one line if whoever started the process can mend it, else with its stack.
+
+    `--traceback`, which each command knows, shows the stack in any case.
+    """
+    text = "" if "--traceback" in sys.argv else _find_explanation(error)
+    if text:
+        sys.stderr.write(f"{text}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _find_explanation(error: BaseException) -> str:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import InterfaceError, OperationalError
+
+    if isinstance(error, ImproperlyConfigured):
+        return str(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        # The pool's own words are that it had no connection in time; the reason is told at a second look. Where
+        # the database is there, the error is another one, and its stack is needed.
+        return find_database_fault(cure=CURE)
+    return ""
+
+
+def find_database_fault(*, cure: str, patience_seconds: float = 0.0) -> str:
+    """Ask the database whether it takes a connection; return what keeps it from that, or nothing."""
+    deadline = time.monotonic() + patience_seconds
+    while (fault := _try_database(cure)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+    return fault
+
+
+def _try_database(cure: str) -> str:
+    from django.db import Error, connections
+
+    own = connections["default"].copy()
+    options = own.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    options["connect_timeout"] = CONNECT_TIMEOUT_SECONDS
+    try:
+        own.ensure_connection()
+    except Error as error:
+        return _say(own.settings_dict, str(error), cure)
+    finally:
+        own.close()
+    return ""
+
+
+def _say(database: dict[str, Any], reason: str, cure: str) -> str:
+    host, port = database["HOST"] or "localhost", database["PORT"] or 5432
+    where = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{host}:{port}"
+    _, is_refused, refusal = reason.partition("FATAL:")
+    if is_refused:
+        return f"PostgreSQL at {where} refuses: {refusal.strip().splitlines()[0]}. Correct DATABASE_URL."
+    return f"PostgreSQL at {where} does not answer: {cure}."
+
+
+class _UntilConnected(logging.Filter):
+    """Holds lines back until the first connection stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_connected = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is written."""
+        return self.is_connected or record.levelno > logging.WARNING
+
+    def open(self, **_signal: Any) -> None:
+        """Hold nothing back any longer."""
+        self.is_connected = True
+
+
+def hush_pool() -> None:
+    """Keep the pool from warning of each attempt at a database that was never there: `explain` says it once."""
+    from django.db.backends.signals import connection_created
+
+    until_connected = _UntilConnected()
+    logging.getLogger("psycopg.pool").addFilter(until_connected)
+    connection_created.connect(until_connected.open, weak=False)

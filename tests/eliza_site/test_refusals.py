@@ -1,0 +1,109 @@
+"""A database that is away or refuses: one line to whoever started a command or the fleet."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.db import connections
+
+from eliza_site.refusals import find_database_fault
+
+ROOT = Path(__file__).resolve().parents[2]
+NOBODY = "postgres://user:secret@127.0.0.1:{port}/name"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *argv],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
+    done = run("manage.py", "talk", "eliza", "hello", DATABASE_URL=NOBODY.format(port=free_port))
+
+    assert done.returncode == 1
+    said = (
+        f"PostgreSQL at 127.0.0.1:{free_port} does not answer: start `make run`, or correct DATABASE_URL.\n"
+    )
+    assert done.stderr.endswith(said)
+    assert "Traceback" not in done.stderr
+    assert "pool" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_socket_that_is_gone_is_named(tmp_path: Path) -> None:
+    url = f"postgres://{quote(str(tmp_path), safe='')}/name"
+
+    done = run("manage.py", "migrate", DATABASE_URL=url, DATABASE_POOL_SIZE="0")
+
+    assert done.stderr == (
+        f"PostgreSQL at {tmp_path}/.s.PGSQL.5432 does not answer: start `make run`, or correct DATABASE_URL.\n"
+    )
+
+
+@pytest.mark.django_db
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        port = hole.getsockname()[1]
+        monkeypatch.setitem(connections["default"].settings_dict, "HOST", "127.0.0.1")
+        monkeypatch.setitem(connections["default"].settings_dict, "PORT", port)
+        started_at = time.monotonic()
+
+        fault = find_database_fault(cure="start it")
+
+    assert fault == f"PostgreSQL at 127.0.0.1:{port} does not answer: start it."
+    assert time.monotonic() - started_at < 8
+
+
+@pytest.mark.django_db
+def test_a_server_that_refuses_is_not_called_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_database_fault(cure="start it") == ""
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", "no_such_database")
+
+    fault = find_database_fault(cure="start it")
+
+    assert 'refuses: database "no_such_database" does not exist. Correct DATABASE_URL.' in fault
+
+
+def test_the_fleet_asks_a_given_database_before_it_starts_anything(tmp_path: Path, free_port: int) -> None:
+    done = run(
+        "-m",
+        "eliza_site.fleet",
+        RUN_DIR=str(tmp_path),
+        DATABASE_URL=NOBODY.format(port=free_port),
+        **{name: str(_free()) for name in ("PORT", "FLOWER_PORT", "MODEL_PORT")},
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == (
+        f"PostgreSQL at 127.0.0.1:{free_port} does not answer: start it, or correct DATABASE_URL.\n"
+    )
+    assert done.stderr == ""
+
+
+def _free() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
