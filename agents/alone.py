@@ -71,18 +71,12 @@ class _Nurseries:
         Raises: OSError where no process can be started.
         """
         with self._lock:
-            run = _Run(nursery=self._running())
+            if self._nursery is None or self._nursery.poll() is not None:
+                self._nursery = self._start()
+            run = _Run(nursery=self._nursery)
             self._write(run, f"work {key} {turn.lease.lane_id} {turn.lease.token} {turn.id}")
             self._runs[key] = run
             return run
-
-    def prepare(self) -> None:
-        """Start the nursery if there is none.
-
-        Raises: OSError where no process can be started.
-        """
-        with self._lock:
-            self._running()
 
     def tell(self, verb: str, key: str) -> None:
         """Have the child stopped or killed; one that is gone already is let be."""
@@ -94,11 +88,6 @@ class _Nurseries:
     def _write(self, run: _Run, line: str) -> None:
         assert run.nursery.stdin is not None
         run.nursery.stdin.write(f"{line}\n".encode())
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._nursery is None or self._nursery.poll() is not None:
-            self._nursery = self._start()
-        return self._nursery
 
     def _start(self) -> subprocess.Popen[bytes]:
         nursery = subprocess.Popen(  # noqa: S603 - the project's own command
@@ -155,14 +144,6 @@ class _Nurseries:
 
 
 _nurseries = _Nurseries()
-
-
-def prepare() -> None:
-    """Start what `work_alone` needs ahead of it; without a turn it ends after IDLE_SECONDS.
-
-    Raises: OSError where no process can be started.
-    """
-    _nurseries.prepare()
 
 
 def work_alone(turn: ClaimedTurn, *, is_stopping: Callable[[], bool]) -> Verdict:

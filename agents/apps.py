@@ -18,14 +18,13 @@ class AgentsConfig(AppConfig):
         from celery.signals import worker_ready, worker_shutting_down
         from django.conf import settings
 
-        from agents import checks, crashpoints, departures, dispatcher, followups, suspects, tasks  # noqa: F401
+        from agents import checks, crashpoints, departures, dispatcher, followups, tasks  # noqa: F401
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)
         crashpoints.arm(settings.CRASHPOINTS)
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
         worker_ready.connect(followups.start, dispatch_uid="followups-start")
-        worker_ready.connect(suspects.start, dispatch_uid="suspects-start")
         worker_shutting_down.connect(followups.stop, dispatch_uid="followups-stop")
         worker_shutting_down.connect(departures.begin, dispatch_uid="departures-begin")
         worker_shutting_down.connect(dispatcher.stop, dispatch_uid="dispatcher-stop")

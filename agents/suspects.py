@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 
 from agents import alone, keeper, lanes, shutdown, turns
 from agents.alone import End, Verdict
@@ -29,41 +29,10 @@ wait for processes of their own.
 
 LOOK_SECONDS = 0.25
 
-EXPECTED = """
-SELECT EXISTS (
-    SELECT 1 FROM agents_turn
-    WHERE state IN ('waiting', 'running')
-      AND (crash_count > 0 OR suspect_count + (state = 'running')::int >= %s)
-)
-"""
-"""Tells whether an open turn is a suspect, or is one when its holder turns out to have died."""
-
 
 def is_suspect(turn: ClaimedTurn) -> bool:
     """Tell whether the turn must be worked alone."""
     return turn.suspect_count >= SHARED_CRASHES or turn.crash_count > 0
-
-
-def start(**_signal: object) -> None:
-    """Get ready for suspects; Celery calls it when a worker is ready.
-
-    A worker that starts may be the successor of one that died: its suspects' process starts while their leases
-    still run, instead of when they are taken up.
-    """
-    threading.Thread(target=prepare, name="suspects", daemon=True).start()
-
-
-def prepare() -> None:
-    """Start the process for suspects where one is to be expected."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(EXPECTED, [SHARED_CRASHES])
-            if cursor.fetchone()[0]:
-                alone.prepare()
-    except (OSError, OperationalError, InterfaceError) as error:
-        log.info("suspects_not_prepared", error=str(error))
-    finally:
-        release_connection()
 
 
 def work_suspect(turn: ClaimedTurn) -> bool:

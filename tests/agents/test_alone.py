@@ -139,15 +139,3 @@ def test_the_nursery_has_one_thread_and_no_connection(work_alone: Any, nurseries
     assert len(os.listdir(f"/proc/{pid}/task")) == 1, "a fork copies one thread, and the locks of all"
     files = subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True, check=True).stdout
     assert "socket:" not in files
-
-
-def test_a_nursery_that_was_started_ahead_is_the_one_that_works(
-    nurseries: alone._Nurseries, work_alone: Callable[..., Verdict]
-) -> None:
-    alone.prepare()
-    nursery = nurseries._nursery
-    assert nursery is not None
-    alone.prepare()
-    assert nurseries._nursery is nursery
-    assert work_alone("hello").end == End.RELEASED
-    assert nurseries._nursery is nursery

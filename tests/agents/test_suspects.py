@@ -197,30 +197,3 @@ def test_no_more_suspects_run_at_once_than_may(incoming: Any, ends: Any, setting
     for thread in threads:
         thread.join(10)
     assert most == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("state", "suspect_count", "crash_count", "is_expected"),
-    [
-        ("running", 0, 0, False),
-        ("running", 1, 0, True),
-        ("waiting", 1, 0, False),
-        ("waiting", 2, 0, True),
-        ("waiting", 0, 1, True),
-        ("done", 2, 1, False),
-    ],
-)
-def test_a_worker_that_starts_gets_ready_only_where_a_suspect_is_to_be_expected(
-    incoming: Any,
-    monkeypatch: Any,
-    state: str,
-    suspect_count: int,
-    crash_count: int,
-    is_expected: bool,
-) -> None:
-    prepared: list[bool] = []
-    monkeypatch.setattr(alone, "prepare", lambda: prepared.append(True))
-    receive(incoming("hello"))
-    Turn.objects.update(state=state, suspect_count=suspect_count, crash_count=crash_count)
-    suspects.prepare()
-    assert bool(prepared) is is_expected
