@@ -34,6 +34,7 @@ def test_what_is_not_done_is_not_written_down() -> None:
 def test_of_nothing_nothing_is_written_down(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         audit.record("ada", "discard", "turn", {}, why="so")
+    assert AuditEntry.objects.count() == 0
 
 
 def test_text_that_a_database_cannot_keep_is_cleaned() -> None:

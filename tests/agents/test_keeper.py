@@ -116,6 +116,7 @@ def test_the_dispatcher_finds_what_is_due_while_the_pool_is_exhausted(
     thread.join()
     for one in taken:
         pool.putconn(one)
+    assert "agents.drain_lane" in found
 
 
 def test_a_connection_of_ones_own_comes_back_after_it_was_cut() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents import streams, work
 from agents.inbox import receive
@@ -54,7 +55,10 @@ def test_a_network_without_streaming_writes_nothing() -> None:
 def test_a_valkey_that_is_away_is_logged_and_forgotten(settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     streams.client.cache_clear()
-    put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+    with capture_logs() as lines:
+        put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+        put_event(uuid.uuid4(), StreamEvent.REPLY, {"text": "hello"})
+    assert [line["event"] for line in lines] == ["stream_not_written"], "once, and then it is left alone"
 
 
 def test_a_valkey_that_hangs_is_waited_for_once_and_then_left_alone(settings: Any) -> None:

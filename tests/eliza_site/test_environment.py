@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -17,20 +12,7 @@ from eliza_site.environment import (
     hide_password,
     read_database_url,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *argv],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from tests.doubles.programs import run_python
 
 
 @pytest.mark.parametrize(
@@ -47,7 +29,7 @@ def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_a_wrong_value_is_refused_in_one_line(
     door: tuple[str, ...], variable: str, value: str, said: str
 ) -> None:
-    done = run(*door, **{variable: value})
+    done = run_python(*door, **{variable: value})
 
     assert done.returncode == 1
     assert said in done.stderr
@@ -56,7 +38,7 @@ def test_a_wrong_value_is_refused_in_one_line(
 
 
 def test_the_stack_is_shown_to_whoever_asks() -> None:
-    assert "Traceback" in run("manage.py", "migrate", "--traceback", DATABASE_URL="garbage").stderr
+    assert "Traceback" in run_python("manage.py", "migrate", "--traceback", DATABASE_URL="garbage").stderr
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -14,8 +11,8 @@ import pytest
 from django.db import connections
 
 from eliza_site.refusals import find_database_fault
+from tests.doubles.programs import run_python
 
-ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "postgres://user:secret@127.0.0.1:{port}/name"
 
 
@@ -26,20 +23,8 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *argv],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
-    done = run("manage.py", "talk", "eliza", "hello", DATABASE_URL=NOBODY.format(port=free_port))
+    done = run_python("manage.py", "talk", "eliza", "hello", DATABASE_URL=NOBODY.format(port=free_port))
 
     assert done.returncode == 1
     said = (
@@ -54,7 +39,7 @@ def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
 def test_a_socket_that_is_gone_is_named(tmp_path: Path) -> None:
     url = f"postgres://{quote(str(tmp_path), safe='')}/name"
 
-    done = run("manage.py", "migrate", DATABASE_URL=url, DATABASE_POOL_SIZE="0")
+    done = run_python("manage.py", "migrate", DATABASE_URL=url, DATABASE_POOL_SIZE="0")
 
     assert done.stderr == (
         f"PostgreSQL at {tmp_path}/.s.PGSQL.5432 does not answer: start `make run`, or correct DATABASE_URL.\n"
@@ -88,7 +73,7 @@ def test_a_server_that_refuses_is_not_called_silent(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_fleet_asks_a_given_database_before_it_starts_anything(tmp_path: Path, free_port: int) -> None:
-    done = run(
+    done = run_python(
         "-m",
         "eliza_site.fleet",
         RUN_DIR=str(tmp_path),
