@@ -6,26 +6,21 @@ Only a death that was seen from here tells anything of the turn: where this proc
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from select import select
 
 import structlog
-from django.conf import settings
 
+from agents import nursery
 from agents.lanes import ClaimedTurn
+from agents.nursery import Nursery, Work
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
-IDLE_SECONDS = 60.0
-"""How long a nursery without children is kept; a new one takes 1 to 2 s of CPU."""
-
 LIMIT_SECONDS = 600.0
 """How long one turn may take: far more than its parts may by their own limits."""
 
@@ -51,30 +46,36 @@ class Verdict:
 
 @dataclass(kw_only=True)
 class _Run:
-    nursery: subprocess.Popen[bytes]
+    nursery: Nursery
     over: threading.Event = field(default_factory=threading.Event)
     word: str = ""
     exit_code: int | None = None
 
 
 class _Nurseries:
-    """The nursery of this process, started when it is needed, and what runs in it."""
+    """The nursery of this process, and what runs in it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._nursery: Nursery | None = None
         self._runs: dict[str, _Run] = {}
 
+    def fork(self, work: Work) -> None:
+        """Have a nursery from now on, of what this process has loaded."""
+        with self._lock:
+            self._take(nursery.fork(work))
+
     def begin(self, key: str, turn: ClaimedTurn) -> _Run:
-        """Have a child forked for the turn.
+        """Have a child forked for the turn; where there is no nursery, or no more, a new one is started.
 
         Raises: OSError where no process can be started.
         """
         with self._lock:
-            if self._nursery is None or self._nursery.poll() is not None:
-                self._nursery = self._start()
+            if self._nursery is None or not self._nursery.is_running():
+                self._take(nursery.start())
+            assert self._nursery is not None
             run = _Run(nursery=self._nursery)
-            self._write(run, f"work {key} {turn.lease.lane_id} {turn.lease.token} {turn.id}")
+            run.nursery.ask(f"work {key} {turn.lease.lane_id} {turn.lease.token} {turn.id}")
             self._runs[key] = run
             return run
 
@@ -82,52 +83,28 @@ class _Nurseries:
         """Have the child stopped or killed; one that is gone already is let be."""
         with self._lock:
             run = self._runs.get(key)
-            if run is not None and run.nursery.poll() is None:
-                self._write(run, f"{verb} {key}")
+            if run is not None and run.nursery.is_running():
+                run.nursery.ask(f"{verb} {key}")
 
-    def _write(self, run: _Run, line: str) -> None:
-        assert run.nursery.stdin is not None
-        run.nursery.stdin.write(f"{line}\n".encode())
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        nursery = subprocess.Popen(  # noqa: S603 - the project's own command
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), "work_suspects"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
-        threading.Thread(target=self._listen, args=(nursery,), name="nursery", daemon=True).start()
-        log.info("nursery_started", nursery=nursery.pid)
-        return nursery
-
-    def _listen(self, nursery: subprocess.Popen[bytes]) -> None:
-        assert nursery.stdout is not None
-        while True:
-            ready, _, _ = select([nursery.stdout], [], [], IDLE_SECONDS)
-            if not ready:
-                self._let_go_if_idle(nursery)
-                continue
-            line = nursery.stdout.readline()
-            if not line:
-                break
-            self._note(line.decode().split())
-        nursery.stdout.close()
-        nursery.wait()
+    def end(self) -> None:
+        """Have the nursery end when its children have; a later suspect finds a new one."""
         with self._lock:
-            if nursery.stdin is not None:
-                nursery.stdin.close()
+            if self._nursery is not None:
+                self._nursery.close()
+            self._nursery = None
+
+    def _take(self, taken: Nursery) -> None:
+        self._nursery = taken
+        threading.Thread(target=self._listen, args=(taken,), name="nursery", daemon=True).start()
+
+    def _listen(self, heard: Nursery) -> None:
+        for line in heard.answers():
+            self._note(line.split())
+        with self._lock:
+            heard.bury()
             # Their deaths were not seen: they may live on, under leases that they renew themselves.
-            for key in [key for key, run in self._runs.items() if run.nursery is nursery]:
+            for key in [key for key, run in self._runs.items() if run.nursery is heard]:
                 self._runs.pop(key).over.set()
-
-    def _let_go_if_idle(self, nursery: subprocess.Popen[bytes]) -> None:
-        with self._lock:
-            if any(run.nursery is nursery for run in self._runs.values()):
-                return
-            if self._nursery is nursery:
-                self._nursery = None
-            if nursery.stdin is not None:
-                nursery.stdin.close()
 
     def _note(self, words: list[str]) -> None:
         verb, key, rest = words
@@ -144,6 +121,14 @@ class _Nurseries:
 
 
 _nurseries = _Nurseries()
+
+
+def prepare(work: Work) -> None:
+    """Fork the nursery of this process, before it has a second thread or a connection; where it has a second
+    thread already, the first suspect has a nursery started.
+    """
+    if threading.active_count() == 1:
+        _nurseries.fork(work)
 
 
 def work_alone(turn: ClaimedTurn, *, is_stopping: Callable[[], bool]) -> Verdict:

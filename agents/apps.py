@@ -15,7 +15,7 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
-        from celery.signals import worker_ready, worker_shutting_down
+        from celery.signals import worker_init, worker_ready, worker_shutting_down
         from django.conf import settings
 
         from agents import checks, crashpoints, departures, dispatcher, followups, tasks  # noqa: F401
@@ -23,11 +23,18 @@ class AgentsConfig(AppConfig):
 
         register_service("embedder", _make_embedder)
         crashpoints.arm(settings.CRASHPOINTS)
+        worker_init.connect(_make_nursery, dispatch_uid="nursery-fork")
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
         worker_ready.connect(followups.start, dispatch_uid="followups-start")
         worker_shutting_down.connect(followups.stop, dispatch_uid="followups-stop")
         worker_shutting_down.connect(departures.begin, dispatch_uid="departures-begin")
         worker_shutting_down.connect(dispatcher.stop, dispatch_uid="dispatcher-stop")
+
+
+def _make_nursery(**_signal: object) -> None:
+    from agents import alone, work
+
+    alone.prepare(work.work_taken)
 
 
 def _make_embedder() -> Embedder:

@@ -83,7 +83,6 @@ STORE = """
 WITH place AS (
     UPDATE agents_lane AS lane
     SET last_sequence = lane.last_sequence + 1,
-        woke_at = clock_timestamp(),
         bucket_count = CASE WHEN lane.bucket_started_at > clock_timestamp() - make_interval(secs => %(bucket)s)
                             THEN lane.bucket_count + 1 ELSE 1 END,
         bucket_started_at = CASE

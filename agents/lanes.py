@@ -303,8 +303,9 @@ FIND_DUE = """
 UPDATE agents_lane SET woke_at = clock_timestamp()
 WHERE id IN (
     SELECT lane.id FROM agents_lane AS lane JOIN agents_agent AS agent ON agent.id = lane.agent_id
-    WHERE lane.id IN (SELECT DISTINCT turn.lane_id FROM agents_turn AS turn
-                      WHERE turn.state IN ('waiting', 'running'))
+    WHERE lane.id IN (SELECT turn.lane_id FROM agents_turn AS turn
+                      WHERE turn.state IN ('waiting', 'running')
+                        AND turn.received_at < clock_timestamp() - make_interval(secs => %(patience)s))
       AND (lane.lease_until IS NULL OR lane.lease_until < clock_timestamp())
       AND lane.next_run_at <= clock_timestamp() AND agent.status = 'running'
       AND lane.woke_at < clock_timestamp() - make_interval(secs => %(patience)s)
@@ -312,7 +313,10 @@ WHERE id IN (
 )
 RETURNING id
 """
-"""Finds lanes with work that nobody holds and nobody was told of lately, and notes that they are told now."""
+"""Finds lanes with work that nobody holds and nobody was told of lately, and notes that they are told now. Who is
+told of a message is told when it is stored, so the oldest message counts: each new one says that the lane was
+just told of, and a person who goes on talking while the broker is away would never be heard.
+"""
 
 
 def find_due(*, limit: int, patience_seconds: float) -> list[UUID]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,7 @@ def nurseries(django_db_setup: None) -> Iterator[alone._Nurseries]:
         }.items():
             patch.setenv(name, value)
         yield made
-        if made._nursery is not None and made._nursery.stdin is not None:
-            made._nursery.stdin.close()
-            made._nursery.wait(10)
+        made.end()
 
 
 @pytest.fixture
@@ -122,15 +119,6 @@ def test_a_nursery_that_dies_says_nothing_of_its_children_and_they_finish(
     assert verdict.end == End.RELEASED, "the child's own word counts"
     assert latest().state == "done"
     assert work_alone("hello").end == End.RELEASED, "another nursery is started"
-
-
-def test_an_idle_nursery_ends(work_alone: Any, nurseries: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(alone, "IDLE_SECONDS", 0.2)
-    assert work_alone("hello").end == End.RELEASED
-    deadline = time.monotonic() + 10
-    while nurseries._nursery is not None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert nurseries._nursery is None
 
 
 def test_the_nursery_has_one_thread_and_no_connection(work_alone: Any, nurseries: Any) -> None:

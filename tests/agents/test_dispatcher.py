@@ -9,8 +9,9 @@ import pytest
 
 from agents import dispatcher, outbox, work
 from agents.inbox import receive
-from agents.models import Delivery, Lane, Turn
+from agents.models import Delivery, Turn
 from memory.models import Memory
+from tests.doubles.waiting import leave_behind
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_what_is_due_is_handed_out_by_name(incoming: Any, model: Any, handed_out
     receipt = receive(incoming(person="ann"))
     work.drain_lane(receipt.lane_id)
     receive(incoming(person="bob"))
-    Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+    leave_behind()
     Delivery.objects.update(next_run_at="2020-01-01T00:00:00Z")
     Memory.objects.update(created_at="2020-01-01T00:00:00Z")
 
@@ -49,7 +50,7 @@ def test_without_a_broker_the_dispatcher_works_by_itself(incoming: Any, model: A
     receive(incoming())
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and not Delivery.objects.filter(state="sent").exists():
-        Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+        leave_behind()
         Delivery.objects.update(next_run_at="2020-01-01T00:00:00Z")
         dispatcher.dispatch_once()
         time.sleep(0.1)

@@ -17,6 +17,7 @@ from agents.databases import own_connection
 from agents.inbox import receive
 from agents.lanes import ClaimedTurn, Fenced
 from agents.models import Agent, Lane
+from tests.doubles.waiting import leave_behind
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,7 +104,7 @@ def test_the_dispatcher_finds_what_is_due_while_the_pool_is_exhausted(
     found: list[str] = []
     monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: bool(found.append(name) or True))
     receive(incoming())
-    Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+    leave_behind()
     database.close()
     pool = database.pool
     pool.open()

@@ -14,6 +14,7 @@ from agents import lanes
 from agents.inbox import receive
 from agents.lanes import Lease
 from agents.models import Lane, Turn
+from tests.doubles.waiting import leave_behind
 
 
 def test_a_claimed_lane_is_not_claimed_again_until_its_lease_ends(incoming: Any) -> None:
@@ -58,9 +59,18 @@ def test_a_lane_with_an_open_turn_is_not_released(incoming: Any) -> None:
 def test_what_was_left_behind_is_found_once_in_a_while(incoming: Any) -> None:
     left = receive(incoming(person="ann")).lane_id
     receive(incoming(person="bob"))
-    Lane.objects.filter(pk=left).update(woke_at="2020-01-01T00:00:00Z")
+    leave_behind(left)
     assert lanes.find_due(limit=10, patience_seconds=5) == [left], "the other was woken just now"
     assert lanes.find_due(limit=10, patience_seconds=5) == []
+
+
+def test_who_goes_on_talking_is_found_as_well(incoming: Any) -> None:
+    lane_id = receive(incoming("first")).lane_id
+    leave_behind(lane_id)
+    receive(incoming("second"))
+    assert lanes.find_due(limit=10, patience_seconds=5) == [lane_id]
+    receive(incoming("third"))
+    assert lanes.find_due(limit=10, patience_seconds=5) == [], "somebody was told just now"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -146,7 +156,7 @@ def test_a_heartbeat_leaves_the_lease_of_another_as_it_is(incoming: Any) -> None
 def test_a_lane_whose_holder_died_is_found_when_its_lease_is_over(incoming: Any) -> None:
     lane_id = receive(incoming()).lane_id
     assert lanes.claim(lane_id) is not None
-    Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+    leave_behind(lane_id)
     assert lanes.find_due(limit=10, patience_seconds=5) == [], "it is held"
     Lane.objects.update(lease_until="2020-01-01T00:00:00Z")
     assert lanes.find_due(limit=10, patience_seconds=5) == [lane_id]

@@ -17,10 +17,11 @@ from django.db import connection as database
 from agents import dispatcher, streams, wakeups
 from agents.circuits import PROBE_SECONDS, REST_SECONDS, Circuit, broker_circuit
 from agents.inbox import receive
-from agents.models import Delivery, Lane, Message
+from agents.models import Delivery, Message
 from agents.streams import StreamEvent, TurnStream
 from agents.wakeups import PUBLISH_TIMEOUT_SECONDS, _Publisher
 from tests.doubles.brokers import RabbitBroker, ValkeyBroker, black_hole, closed_door, find_rabbitmq
+from tests.doubles.waiting import leave_behind
 
 WAKE = ("agents.drain_lane", {"lane_id": "00000000-0000-0000-0000-000000000000"})
 # The promise of a webhook's answer is one second; the machine that tests may be busy.
@@ -247,7 +248,7 @@ def test_a_message_is_stored_within_a_second_whatever_the_broker_does_and_worked
 
     deadline = time.monotonic() + 30
     while Delivery.objects.filter(state="sent").count() < WEB_THREADS + 1 and time.monotonic() < deadline:
-        Lane.objects.update(woke_at="2020-01-01T00:00:00Z")
+        leave_behind()
         Delivery.objects.filter(state="pending").update(next_run_at="2020-01-01T00:00:00Z")
         dispatcher.dispatch_once()
         time.sleep(0.2)
