@@ -14,7 +14,7 @@ from agents import lanes
 from agents.inbox import receive
 from agents.lanes import Lease
 from agents.models import Lane, Turn
-from tests.doubles.waiting import leave_behind
+from tests.doubles.waiting import LONG_AGO, leave_behind
 
 
 def test_a_claimed_lane_is_not_claimed_again_until_its_lease_ends(incoming: Any) -> None:
@@ -61,6 +61,12 @@ def test_what_was_left_behind_is_found_once_in_a_while(incoming: Any) -> None:
     receive(incoming(person="bob"))
     leave_behind(left)
     assert lanes.find_due(limit=10, patience_seconds=5) == [left], "the other was woken just now"
+    assert lanes.find_due(limit=10, patience_seconds=5) == []
+
+
+def test_a_message_after_long_silence_is_left_to_its_wake_up(incoming: Any) -> None:
+    receive(incoming())
+    Lane.objects.update(woke_at=LONG_AGO)
     assert lanes.find_due(limit=10, patience_seconds=5) == []
 
 

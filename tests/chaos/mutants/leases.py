@@ -185,6 +185,22 @@ MUTATIONS = (
         tests=(DISPATCHER + "test_what_is_due_is_handed_out_by_name",),
     ),
     Mutation(
+        name="message that says that its lane was just told of",
+        breaks="without broker and beat all is worked",
+        file="agents/inbox.py",
+        old="    SET last_sequence = lane.last_sequence + 1,\n",
+        new="    SET last_sequence = lane.last_sequence + 1, woke_at = clock_timestamp(),\n",
+        tests=(LANE_TESTS + "test_who_goes_on_talking_is_found_as_well",),
+    ),
+    Mutation(
+        name="dispatcher that is told of each message at once",
+        breaks="what a wake-up is on its way for is left to it",
+        file=LANES,
+        old="\n                        AND turn.received_at < clock_timestamp() - make_interval(secs => %(patience)s))",
+        new=")",
+        tests=(LANE_TESTS + "test_a_message_after_long_silence_is_left_to_its_wake_up",),
+    ),
+    Mutation(
         name="dispatcher that never looks at deliveries",
         breaks="row turn.after_commit: the dispatcher finds it",
         file="agents/dispatcher.py",
