@@ -1,0 +1,7 @@
+"""The tables of what is kept: memories, relationships, goals. A module each, all of them imported here."""
+
+from memory.models.goal import Goal, Objective
+from memory.models.memory import Memory
+from memory.models.relationship import Relationship
+
+__all__ = ["Goal", "Memory", "Objective", "Relationship"]

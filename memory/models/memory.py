@@ -1,0 +1,75 @@
+"""The table of what is kept."""
+
+from django.db import models
+from pgvector.django import VectorField
+from uuid_utils.compat import uuid7
+
+from memory.models.fields import UNIT_INTERVAL
+from memory.querysets import MemoryQuerySet
+
+
+class Memory(models.Model):
+    """Something kept, for one agent. Its scope says who may see it surface.
+
+    The vector's column has no fixed size, so that vectors of several models may stand side by side; each
+    names its model, and each size has an index of its own (`memory.stores.postgres`).
+    """
+
+    class Kind(models.TextChoices):
+        MESSAGE = "message"
+        FACT = "fact"
+        EPISODE = "episode"
+        DOCUMENT = "document"
+
+    class Scope(models.TextChoices):
+        ROOM = "room", "this room"
+        PERSON = "person", "this person, in private"
+        AGENT = "agent", "wherever the agent speaks"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    agent = models.ForeignKey(
+        "agents.Agent", on_delete=models.CASCADE, related_name="memories", db_index=False, db_constraint=False
+    )
+    person = models.ForeignKey(
+        "agents.Person", null=True, blank=True, on_delete=models.CASCADE, related_name="memories"
+    )
+    room = models.ForeignKey(
+        "agents.Room", null=True, blank=True, on_delete=models.CASCADE, related_name="memories"
+    )
+    world = models.ForeignKey(
+        "agents.World", null=True, blank=True, on_delete=models.CASCADE, related_name="memories"
+    )
+    kind = models.CharField(max_length=10, choices=Kind)
+    scope = models.CharField(max_length=10, choices=Scope)
+    speaker = models.CharField(max_length=200, blank=True)
+    text = models.TextField()
+    embedding = VectorField(null=True, blank=True)
+    embedding_model = models.CharField(max_length=100, blank=True)
+    importance = models.FloatField(default=0.5, validators=UNIT_INTERVAL)
+    source_messages = models.JSONField(default=list, blank=True)
+    source_key = models.CharField(
+        max_length=120, null=True, editable=False, help_text="What it was made from; once for each agent."
+    )
+    superseded_by = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="supersedes"
+    )
+    said_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MemoryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "memories"
+        constraints = [models.UniqueConstraint(fields=["agent", "source_key"], name="one_memory_a_source")]
+        indexes = [
+            models.Index(fields=["agent", "room", "-said_at"], name="memory_recent_of_room"),
+            models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
+            models.Index(fields=["agent"], name="memory_of_agent", condition=models.Q(scope="agent")),
+            models.Index(
+                fields=["created_at"], name="memory_unembedded", condition=models.Q(embedding__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text[:60]}"
