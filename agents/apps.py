@@ -32,13 +32,14 @@ class AgentsConfig(AppConfig):
 
 
 def _make_nursery(**_signal: object) -> None:
+    # With all that a turn needs: what is imported before the fork, no suspect has to import again.
     from agents import alone, work
+    from agents.llm import openai, openai_embeddings  # noqa: F401
 
     alone.prepare(work.work_taken)
 
 
 def _make_embedder() -> Embedder:
-    # Imported on first use: the client of remote models takes its time to load, and few commands need it.
     from agents.llm.router import make_embedder
 
     return make_embedder()

@@ -1,7 +1,8 @@
 """Decides which server and which model answer, from the settings and an agent's own choice.
 
 The pipeline asks `choose_model`; the page and `doctor` ask `describe_models`; the registry's service
-`embedder` is made by `make_embedder`.
+`embedder` is made by `make_embedder`. The client's package is imported where it is first needed: it takes 0.7 s of CPU,
+and few commands ask a model.
 """
 
 from __future__ import annotations
@@ -14,16 +15,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import openai
 from django.conf import settings
 
 from agents.llm.base import ModelClass, TextModel
 from agents.llm.limits import Gate, GatedModel
 from agents.llm.local_server import DEMONSTRATION_MODEL
-from agents.llm.openai import OpenAICompatibleModel
-from agents.llm.openai_embeddings import OpenAIEmbedder
 from agents.llm.scripted import find_script, is_script
-from agents.llm.servers import get_server
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
 from memory.embeddings.choice import OPENAI_BASE_URL, embedding_choice
@@ -124,6 +121,8 @@ def make_embedder() -> Embedder:
     choice = embedding_choice()
     if choice.kind != "remote":
         raise EmbeddingError(f"{choice.sentence} There is no server of embeddings to ask.")
+    from agents.llm.openai_embeddings import OpenAIEmbedder
+
     embedder = OpenAIEmbedder(
         base_url=choice.base_url,
         api_key=settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY,
@@ -181,6 +180,8 @@ def _name_of(place: _Place, model_class: ModelClass) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _model_at(place: _Place) -> TextModel:
+    from agents.llm.openai import OpenAICompatibleModel
+
     model = OpenAICompatibleModel(
         base_url=place.base_url,
         api_key=place.api_key,
@@ -207,6 +208,10 @@ class _Listings:
 
 
 def _list_names(place: _Place) -> tuple[str, ...]:
+    import openai
+
+    from agents.llm.servers import get_server
+
     client = get_server(place.base_url, place.api_key).client
     try:
         listed = client.models.list(timeout=LISTING_SECONDS).data or []
