@@ -25,19 +25,22 @@ def test_each_worker_forked_one_before_it_had_threads_or_connections(fleet: Flee
         assert nursery.net_connections("all") == []
 
 
-def test_it_works_the_suspects_and_ends_with_its_worker(fleet: Fleet) -> None:
-    before = [nursery_of(worker) for worker in fleet.crew.ready_workers()]
+def test_it_ends_with_its_worker_and_each_successor_has_its_own(fleet: Fleet) -> None:
+    before = {worker: nursery_of(worker) for worker in fleet.crew.ready_workers()}
     fleet.plan(Fault(point="turn.before_commit", hits=(1, 2)))
     spoken = [fleet.say("", fleet.new_person())]
     fleet.wait_until_over(spoken)
     assert fleet.happened() == 2
     assert fleet.verdict(spoken).is_clean
     fleet.await_workers()
-    after = [nursery_of(worker) for worker in fleet.crew.ready_workers()]
-    assert len({nursery.pid for nursery in after} - {nursery.pid for nursery in before}) == 2
+    died = [nursery for worker, nursery in before.items() if not worker.is_running()]
+    assert died
     fleet.wait(
-        lambda: sum(nursery.is_running() for nursery in before) == 1, "the dead workers' nurseries gone"
+        lambda: not any(nursery.is_running() for nursery in died), "the end of dead workers' nurseries"
     )
+    now = [nursery_of(worker) for worker in fleet.crew.ready_workers()]
+    assert len(now) == fleet.crew.worker_count
+    assert not {nursery.pid for nursery in now} & {nursery.pid for nursery in died}
 
 
 def test_where_it_was_killed_the_next_suspect_is_worked_all_the_same(fleet: Fleet) -> None:
