@@ -6,6 +6,7 @@ Only a death that was seen from here tells anything of the turn: where this proc
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from agents.nursery import Nursery, Work
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
-LIMIT_SECONDS = 600.0
-"""How long one turn may take: far more than its parts may by their own limits."""
+UNWANTED_SECONDS = 1.0
+"""How long a child may take to hear by itself that its turn is to end."""
 
 DYING_SECONDS = 10.0
 
@@ -33,12 +34,15 @@ class End(StrEnum):
     RELEASED = "released"
     HELD = "held"
     DIED = "died"
+    KILLED = "killed"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of it. RELEASED and HELD are the child's own word on the lane; `reason` is why it DIED."""
+    """What came of it. RELEASED and HELD are the child's own word on the lane; `reason` is why it DIED. KILLED is
+    one whose turn nobody wanted any more, and that did not hear so.
+    """
 
     end: End
     reason: str = ""
@@ -86,13 +90,6 @@ class _Nurseries:
             if run is not None and run.nursery.is_running():
                 run.nursery.ask(f"{verb} {key}")
 
-    def end(self) -> None:
-        """Have the nursery end when its children have; a later suspect finds a new one."""
-        with self._lock:
-            if self._nursery is not None:
-                self._nursery.close()
-            self._nursery = None
-
     def _take(self, taken: Nursery) -> None:
         self._nursery = taken
         threading.Thread(target=self._listen, args=(taken,), name="nursery", daemon=True).start()
@@ -101,7 +98,7 @@ class _Nurseries:
         for line in heard.answers():
             self._note(line.split())
         with self._lock:
-            heard.bury()
+            log.warning("nursery_gone", nursery=heard.pid, exit_code=heard.bury())
             # Their deaths were not seen: they may live on, under leases that they renew themselves.
             for key in [key for key, run in self._runs.items() if run.nursery is heard]:
                 self._runs.pop(key).over.set()
@@ -131,31 +128,42 @@ def prepare(work: Work) -> None:
         _nurseries.fork(work)
 
 
-def work_alone(turn: ClaimedTurn, *, is_stopping: Callable[[], bool]) -> Verdict:
+def work_alone(
+    turn: ClaimedTurn, *, is_stopping: Callable[[], bool], is_unwanted: Callable[[], bool] = lambda: False
+) -> Verdict:
     """Have the turn worked in a process of its own, and wait until that has ended.
 
-    `is_stopping` tells when this process is to end: the child then gives its turn back.
+    `is_stopping` tells when this process is to end: the child then gives its turn back. `is_unwanted` tells when
+    the turn is to end: a child that does not hear it by itself is killed.
     Raises: OSError where no process can be started.
     """
     key = f"{turn.id}:{turn.lease.token}"
     run = _nurseries.begin(key, turn)
-    is_told = is_killed = False
-    deadline = time.monotonic() + LIMIT_SECONDS
+    is_told = False
+    unwanted_at = killed_at = 0.0
+    deadline = time.monotonic() + nursery.LIMIT_SECONDS
     while not run.over.wait(LOOK_SECONDS):
+        now = time.monotonic()
         if is_stopping() and not is_told:
             _nurseries.tell("stop", key)
             is_told = True
-        if time.monotonic() > deadline and is_killed:
+        if is_unwanted() and not unwanted_at:
+            unwanted_at = now
+        is_deaf = bool(unwanted_at) and now > unwanted_at + UNWANTED_SECONDS
+        if killed_at and now > killed_at + DYING_SECONDS:
             return Verdict(end=End.UNKNOWN)
-        if time.monotonic() > deadline:
+        if not killed_at and (now > deadline or is_deaf):
             _nurseries.tell("kill", key)
-            is_killed, deadline = True, time.monotonic() + DYING_SECONDS
+            killed_at = now
     if run.word:
         return Verdict(end=End(run.word))
     if run.exit_code is None:
         return Verdict(end=End.UNKNOWN)
-    why = f"It took longer than {LIMIT_SECONDS:g} s." if is_killed else _death(run.exit_code)
-    return Verdict(end=End.DIED, reason=why)
+    if killed_at and unwanted_at:
+        return Verdict(end=End.KILLED)
+    if killed_at or run.exit_code == -signal.SIGALRM:
+        return Verdict(end=End.DIED, reason=f"It took longer than {nursery.LIMIT_SECONDS:g} s.")
+    return Verdict(end=End.DIED, reason=_death(run.exit_code))
 
 
 def _death(exit_code: int) -> str:

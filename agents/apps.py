@@ -32,10 +32,15 @@ class AgentsConfig(AppConfig):
 
 
 def _make_nursery(**_signal: object) -> None:
-    # With all that a turn needs: what is imported before the fork, no suspect has to import again.
+    # What is imported before the fork, no suspect has to import again. Strangers' plugins stay out: what they
+    # begin when they are loaded, such as a connection, must not be shared with forks.
     from agents import alone, work
     from agents.llm import openai, openai_embeddings  # noqa: F401
+    from memory.embeddings.choice import import_packages
+    from plugins.loader import import_builtins
 
+    import_builtins()
+    import_packages()
     alone.prepare(work.work_taken)
 
 

@@ -53,9 +53,11 @@ def _see_to_it(seconds: float, leave: Callable[[], None]) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
+    # One whose lease was lost can't be given back, and its thread would keep the process all the same.
+    is_held = bool(keeper.watched())
     count = give_back_all()
     connection.close()
-    if count:
+    if is_held:
         log.warning("turns_given_back", count=count)
         leave()
 

@@ -314,8 +314,8 @@ WHERE id IN (
 RETURNING id
 """
 """Finds lanes with work that nobody holds and nobody was told of lately, and notes that they are told now. Who is
-told of a message is told when it is stored, so the oldest message counts: each new one says that the lane was
-just told of, and a person who goes on talking while the broker is away would never be heard.
+told of a message is told when it is stored, so the oldest message counts and a new one changes nothing: if each
+marked its lane as told of, a person who goes on talking while the broker is away would never be heard.
 """
 
 

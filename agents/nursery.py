@@ -33,6 +33,15 @@ from agents.lanes import Lease
 
 log = structlog.get_logger(__name__)
 
+LIMIT_SECONDS = 600.0
+"""How long one turn may take: far more than its parts may by their own limits."""
+
+OWN_LIMIT_SECONDS = 30.0
+"""So much later a child is ended by the kernel, whose alarm needs nobody: its parents may be gone by then."""
+
+VERBS = {"work": 5, "stop": 2, "kill": 2}
+"""What may be asked, and in how many words."""
+
 REAP_SECONDS = 0.05
 REQUESTS, OUTPUT, ERRORS = 0, 1, 2
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -72,6 +81,8 @@ class Nursery:
 
         Raises: BrokenPipeError where it is gone.
         """
+        if self._is_closed:
+            raise BrokenPipeError("The nursery was closed.")
         os.write(self._requests, f"{line}\n".encode())
 
     def answers(self) -> Iterator[str]:
@@ -80,15 +91,15 @@ class Nursery:
             yield from lines
 
     def close(self) -> None:
-        """Let it end when its children have."""
+        """Let it end, as it does when its parent is gone; its children go on."""
         if not self._is_closed:
             self._is_closed = True
             os.close(self._requests)
 
-    def bury(self) -> None:
-        """Close what is left of one whose answers have ended."""
+    def bury(self) -> int:
+        """Close what is left of one whose answers have ended, and return its exit code; below 0 by that signal."""
         self.close()
-        os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def fork(work: Work) -> Nursery:
@@ -102,7 +113,12 @@ def fork(work: Work) -> Nursery:
             _become(own, others, work)
         return pid
 
-    return Nursery(begin)
+    # Blocked from its first moment on: see `serve`.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    try:
+        return Nursery(begin)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start() -> Nursery:
@@ -143,6 +159,7 @@ def serve(work: Work) -> None:
     """Fork children as asked on standard input, until it is closed.
 
     The signals that end a worker reach its whole group: the nursery goes on until the worker closes it.
+    Raises: ValueError where something else is asked than the protocol knows.
     """
     # Blocked instead of ignored: one that comes before a child can take it waits until it can.
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
@@ -164,6 +181,8 @@ def serve(work: Work) -> None:
 
 
 def _obey(words: list[str], children: dict[int, str], answers: int, work: Work) -> None:
+    if len(words) != VERBS.get(words[0] if words else "", 0):
+        raise ValueError(f"A nursery is asked by its worker; it does not know {' '.join(words)!r}.")
     verb, key = words[0], words[1]
     if verb == "work":
         lane, token, turn = words[2:]
@@ -215,6 +234,9 @@ def _prepare(key: str, answers: int) -> None:
     for number in END_SIGNALS:
         signal.signal(number, lambda *_signal: departures.begin(leave=leave))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+    # The kernel's own way to end it, whoever holds the interpreter's lock.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS + OWN_LIMIT_SECONDS)
     if settings.SUSPECT_MEMORY_MB:
         limit = settings.SUSPECT_MEMORY_MB * 1024**2
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

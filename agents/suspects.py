@@ -49,11 +49,13 @@ def work_suspect(turn: ClaimedTurn) -> bool:
         with keeper.watch_over(turn) as watch:
             release_connection()
             while not _places().acquire(timeout=LOOK_SECONDS):
-                if watch.is_lost or shutdown.is_begun():
+                if watch.is_cancelled() or shutdown.is_begun():
                     return _put_back(turn, "")
             try:
                 log.info("suspect_worked_alone", suspect_count=turn.suspect_count, crashes=turn.crash_count)
-                verdict = alone.work_alone(turn, is_stopping=shutdown.is_begun)
+                verdict = alone.work_alone(
+                    turn, is_stopping=shutdown.is_begun, is_unwanted=lambda: watch.is_stopped
+                )
             finally:
                 _places().release()
         return _after(turn, verdict)
@@ -70,9 +72,9 @@ def _after(turn: ClaimedTurn, verdict: Verdict) -> bool:
         # It may live on; if not, its lease ends, and it is found as a suspect again.
         log.warning("suspect_unseen")
         return True
-    if verdict.end != End.DIED:
+    if verdict.end not in {End.DIED, End.KILLED}:
         return verdict.end == End.RELEASED
-    if shutdown.is_begun():
+    if shutdown.is_begun() or verdict.end == End.KILLED:
         # Told to end, others end too, and some in haste.
         return _put_back(turn, "")
     crashes = turn.crash_count + 1

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents import metrics
+from agents.cleaning import clean_text
 from agents.kept import message_drafts
 from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.models import Turn
@@ -123,7 +124,7 @@ def end(
         state=state,
         outcome=outcome,
         evaluation=evaluation,
-        error=error,
+        error=clean_text(error),
         version=character_version_id,
     )
 
@@ -137,7 +138,7 @@ def put_back(turn: ClaimedTurn, *, error: str, is_counted: bool = True, is_crash
         PUT_BACK,
         turn.id,
         turn.lease,
-        error=error,
+        error=clean_text(error),
         errors=int(is_counted and not is_crash),
         crashes=int(is_counted and is_crash),
     )

@@ -21,6 +21,7 @@ from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.llm.base import ModelError, ModelFailure
 from agents.models import Turn
+from agents.models.agent import DEFAULT_APOLOGY
 from agents.outbox import Reply
 from agents.pipeline import Parked, take_turn
 from agents.scene import destination_of, message_draft
@@ -86,21 +87,39 @@ def _let_go(lease: Lease) -> None:
     with transaction.atomic():
         if lanes.renew([lease]) and not lanes.release_if_empty(lease):
             lanes.release(lease)
+            # Whoever was woken for what came in meanwhile found the lane held.
+            wake_after_commit("agents.drain_lane", lane_id=str(lease.lane_id))
 
 
 def _work(turn: ClaimedTurn, *, is_alone: bool = False) -> bool:
     """Work one turn, and tell whether the lane needs nothing more of this worker."""
     structlog.contextvars.bind_contextvars(turn=str(turn.id), lane=str(turn.lease.lane_id))
     try:
-        if turn.crash_count < settings.TURN_MAX_CRASHES and suspects.is_suspect(turn) and not is_alone:
+        if not is_alone and _must_be_alone(turn):
             return suspects.work_suspect(turn)
         metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
         return _work_here(turn)
     except Fenced as error:
         log.warning("turn_fenced", error=str(error))
         return True
+    except (
+        Exception
+    ) as error:  # the door of a turn: what no other place expected counts, or it would have no end
+        if is_away(error):
+            return _hand_back(turn, Trace(turn.id), error)
+        log.exception("turn_failed_unexpectedly")
+        metrics.ERRORS.labels(where="turn").inc()
+        release_connection()
+        return _fail_plainly(turn, error)
     finally:
         structlog.contextvars.unbind_contextvars("turn", "lane")
+
+
+def _must_be_alone(turn: ClaimedTurn) -> bool:
+    """Tell whether the turn may take this process with it. One that nobody wants any more is only ended."""
+    if turn.crash_count >= settings.TURN_MAX_CRASHES or not suspects.is_suspect(turn):
+        return False
+    return not Watch(turn).is_cancelled()
 
 
 def _work_here(turn: ClaimedTurn) -> bool:
@@ -133,9 +152,12 @@ def _work_here(turn: ClaimedTurn) -> bool:
     except Exception as error:
         if not is_away(error):
             raise
-        delay = outages.SHORT_DELAY_SECONDS if is_short(error) else 0.0
-        reason = f"{type(error).__name__}: {error}"
-        return outages.hand_back(turn, trace, reason=reason, delay_seconds=delay)
+        return _hand_back(turn, trace, error)
+
+
+def _hand_back(turn: ClaimedTurn, trace: Trace, error: Exception) -> bool:
+    delay = outages.SHORT_DELAY_SECONDS if is_short(error) else 0.0
+    return outages.hand_back(turn, trace, reason=f"{type(error).__name__}: {error}", delay_seconds=delay)
 
 
 def _attempt(turn: ClaimedTurn, trace: Trace, stream: TurnStream, watch: Watch) -> bool:
@@ -231,6 +253,30 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="dead").inc()
     stream.put(StreamEvent.ERROR, {"detail": "No answer could be made."})
+    log.error("turn_dead", error=reason)
+    return is_released
+
+
+def _fail_plainly(turn: ClaimedTurn, error: Exception) -> bool:
+    """Count the failure and put the turn back, or let it die, by as little as can fail: without the trace, the
+    memory, or what is known of the agent, since one of these may be what failed.
+
+    Raises: whatever makes even that impossible; the lease ends by itself then.
+    """
+    attempt = turn.error_count + 1
+    reason = f"{type(error).__name__}: {error}"
+    if attempt < settings.TURN_MAX_ATTEMPTS:
+        delay = min(LONGEST_BACKOFF_SECONDS, float(2**attempt))
+        with transaction.atomic():
+            turns.put_back(turn, error=reason)
+            lanes.release(turn.lease, delay_seconds=delay)
+        return True
+    with transaction.atomic():
+        turns.end(turn, state=Turn.State.DEAD, outcome=Turn.Outcome.APOLOGISED, error=reason)
+        if not turn.said_count:
+            outbox.put(destination_of(turn), [Reply(text=DEFAULT_APOLOGY)])
+        is_released = lanes.release_if_empty(turn.lease)
+    metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="dead").inc()
     log.error("turn_dead", error=reason)
     return is_released
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache as remember
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -186,5 +187,16 @@ def find_nodes() -> list[str]:
 
     It returns as soon as this machine's number of them has answered, and after `PING_SECONDS` at the latest.
     """
-    replies = app.control.ping(timeout=PING_SECONDS, limit=settings.WORKER_PROCESSES + 1)
+    try:
+        replies = _ping()
+    except Exception:
+        # A connection from before the broker was away: the next one is a fresh one.
+        replies = _ping()
     return [name for reply in replies or [] for name in reply]
+
+
+def _ping() -> list[dict[str, Any]] | None:
+    answers: list[dict[str, Any]] | None = app.control.ping(
+        timeout=PING_SECONDS, limit=settings.WORKER_PROCESSES + 1
+    )
+    return answers

@@ -47,8 +47,10 @@ QUIET = (
 TALKATIVE = ("django.db.backends", "openai", "httpx2")
 """Loggers whose debugging lines hold what people said: they never begin below information."""
 
-STACKLESS = ("django.security.DisallowedHost",)
-"""Loggers that whoever is outside makes speak, by a foreign Host header: one line, without the stack."""
+STACKLESS = ("django.security.DisallowedHost", "celery.beat")
+"""Loggers whose stack says nothing: whoever is outside makes the first speak, by a foreign Host header; the second
+says at every tick that the broker is away. One line each.
+"""
 
 Event = MutableMapping[str, Any]
 
@@ -65,8 +67,14 @@ class StandardError(logging.Handler):
 
 
 def drop_stack(record: logging.LogRecord) -> bool:
-    """Take a line's stack away and let it pass: a filter where the stack is always the same and says nothing."""
+    """Take a line's stack away and let it pass: a filter where the stack is always the same and says nothing.
+
+    Celery's beat writes a second one as an argument, below the first line of its message.
+    """
     record.exc_info = record.exc_text = None
+    first, is_more, _ = str(record.msg).partition("\n")
+    if is_more and isinstance(record.args, tuple):
+        record.msg, record.args = first, record.args[: first.count("%s")]
     return True
 
 
@@ -192,6 +200,7 @@ def redact_text(text: str) -> str:
     return text
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _PHONE_HINT = re.compile(r"\d{3}\)?[\s.-]\s?\d")
 
 
@@ -201,14 +210,19 @@ def _redacted(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
-        return f"[{len(value)} characters]" if name in _TEXT_NAMES else redact_text(value)
+        return f"[{len(value)} characters]" if name in _TEXT_NAMES else redact_text(_printable(value))
     if isinstance(value, Mapping):
         return {key: _redacted(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(name, inner) for inner in value]
     if isinstance(value, Exception):
-        return redact_text(f"{type(value).__name__}: {value}")
+        return redact_text(_printable(f"{type(value).__name__}: {value}"))
     return value
+
+
+def _printable(text: str) -> str:
+    """Return the text without what would break a log's lines or make it a binary file."""
+    return text if text.isprintable() else _UNPRINTABLE.sub("\ufffd", text)
 
 
 @lru_cache(maxsize=1024)

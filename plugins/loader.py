@@ -89,6 +89,12 @@ class _Candidate:
     entry_point: importlib.metadata.EntryPoint | None = None
 
 
+def import_builtins() -> None:
+    """Import the modules of the built-ins; nothing is registered or begun."""
+    for path in BUILTINS:
+        importlib.import_module(path)
+
+
 def load_plugins(builtins: Sequence[str] = BUILTINS, site_plugins: Sequence[str] | None = None) -> Loaded:
     """Load the built-ins, what ELIZA_PLUGINS names, and what installed packages bring as entry points."""
     named = tuple(settings.PLUGINS if site_plugins is None else site_plugins)

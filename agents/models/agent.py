@@ -4,6 +4,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from uuid_utils.compat import uuid7
 
+DEFAULT_APOLOGY = "I'm sorry, I can't think straight just now. Please ask me again in a little while."
+
 
 class Agent(models.Model):
     """A character at work, with its status and how it is to work."""
@@ -68,7 +70,7 @@ class Agent(models.Model):
     max_tokens = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: MODEL_MAX_TOKENS.")
     apology = models.CharField(
         max_length=500,
-        default="I'm sorry, I can't think straight just now. Please ask me again in a little while.",
+        default=DEFAULT_APOLOGY,
         help_text="What a person is told, once, when a turn fails for good.",
     )
     settings = models.JSONField(default=dict, blank=True)

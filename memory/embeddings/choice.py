@@ -11,6 +11,7 @@ from typing import Literal
 
 from django.conf import settings
 
+from memory.embeddings import local
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
 from memory.embeddings.hashed import HashedEmbedder
@@ -102,6 +103,16 @@ def get_embedder() -> Embedder:
     Raises: EmbeddingError where the settings allow none.
     """
     return _make_embedder(embedding_choice())
+
+
+def import_packages() -> None:
+    """Import the packages that the embedder needs on its first use, where the settings choose the local one."""
+    try:
+        is_local = embedding_choice().kind == "local"
+    except EmbeddingError:
+        return
+    if is_local:
+        local.import_packages()
 
 
 @functools.lru_cache(maxsize=4)

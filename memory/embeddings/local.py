@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import threading
 from collections.abc import Sequence
@@ -56,6 +58,13 @@ class LocalEmbedder:
                 if self._parts is None:
                     self._parts = _load_parts()
         return self._parts
+
+
+def import_packages() -> None:
+    """Import what the model needs on its first use, as far as it is installed; nothing is loaded or started."""
+    for name in ("numpy", "onnxruntime", "tokenizers"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _load_parts() -> tuple[Any, Any]:

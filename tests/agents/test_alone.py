@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from django.db import connection as database
 
-from agents import alone, lanes
+from agents import alone, lanes, nursery
 from agents.alone import End, Verdict
 from agents.inbox import receive
 from agents.models import Lane, Message, Step, Turn
@@ -41,21 +41,22 @@ def nurseries(django_db_setup: None) -> Iterator[alone._Nurseries]:
         }.items():
             patch.setenv(name, value)
         yield made
-        made.end()
+        if made._nursery is not None:
+            made._nursery.close()
 
 
 @pytest.fixture
 def work_alone(incoming: Any, nurseries: Any) -> Callable[..., Verdict]:
     """Have a message of this text worked in a process of its own."""
 
-    def work(text: str, *, is_stopping: Callable[[], bool] = lambda: False) -> Verdict:
+    def work(text: str, **questions: Callable[[], bool]) -> Verdict:
         receipt = receive(incoming(text))
         Lane.objects.update(lease_until=None, next_run_at="2020-01-01T00:00:00Z")
         Turn.objects.exclude(pk=receipt.turn_id).update(state="stopped")
         claimed = lanes.claim(receipt.lane_id)
         assert claimed is not None
         assert claimed[1] is not None
-        return alone.work_alone(claimed[1], is_stopping=is_stopping)
+        return alone.work_alone(claimed[1], **{"is_stopping": lambda: False, **questions})
 
     return work
 
@@ -90,9 +91,18 @@ def test_memory_without_end_is_refused_before_the_machine_has_none(work_alone: A
 
 def test_a_turn_that_never_ends_is_killed_and_it_counts(work_alone: Any, monkeypatch: Any) -> None:
     assert work_alone("hello").end == End.RELEASED, "the nursery is there"
-    monkeypatch.setattr(alone, "LIMIT_SECONDS", 3.0)
+    monkeypatch.setattr(nursery, "LIMIT_SECONDS", 3.0)
     verdict = work_alone("slow 50")
     assert (verdict.end, "longer than 3 s" in verdict.reason) == (End.DIED, True)
+
+
+def test_a_frozen_turn_that_nobody_wants_any_more_is_killed_and_it_counts_nothing(
+    work_alone: Any, nurseries: Any
+) -> None:
+    assert work_alone("hello").end == End.RELEASED, "the nursery is there"
+    is_seen = iter([False] * 8)
+    assert work_alone("poison freeze", is_unwanted=lambda: next(is_seen, True)).end == End.KILLED
+    assert latest().state == "running", "whoever looks on puts it back"
 
 
 def test_a_process_that_is_to_end_has_its_turn_given_back(work_alone: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection as database
 
-from agents import departures, shutdown, work
+from agents import departures, keeper, lanes, shutdown, work
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
@@ -124,3 +124,20 @@ def test_a_turn_that_does_not_listen_is_given_back_for_it_and_can_write_nothing_
 def test_a_process_that_holds_nothing_is_left_alone(db: None, settings: Any, monkeypatch: Any) -> None:
     settings.SHUTDOWN_GRACE_SECONDS = 0.0
     assert departures.give_back_all() == 0
+
+
+def test_a_thread_that_hangs_with_a_turn_that_others_took_keeps_no_process(
+    incoming: Any, model: Any, settings: Any, monkeypatch: Any
+) -> None:
+    settings.SHUTDOWN_GRACE_SECONDS = 0.0
+    monkeypatch.setattr(departures, "DEAF_SECONDS", 0.0)
+    claimed = lanes.claim(receive(incoming()).lane_id)
+    assert claimed is not None
+    assert claimed[1] is not None
+    Lane.objects.update(lease_token=claimed[0].token + 1)
+    left: list[bool] = []
+    with keeper.watch_over(claimed[1]):
+        departures._see_to_it(0.0, lambda: left.append(True))
+    assert left == [True]
+    departures._see_to_it(0.0, lambda: left.append(True))
+    assert left == [True], "what holds nothing ends by itself"

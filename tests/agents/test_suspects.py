@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection as database
 
-from agents import alone, lanes, shutdown, suspects, work
+from agents import alone, lanes, shutdown, suspects, turns, work
 from agents.alone import End, Verdict
 from agents.inbox import receive
 from agents.models import Agent, Lane, Message, Turn
@@ -47,7 +49,7 @@ def ends(monkeypatch: Any, settings: Any) -> Iterator[Callable[..., list[Any]]]:
     def put(end: Verdict | Exception | Callable[..., Verdict]) -> list[Any]:
         worked: list[Any] = []
 
-        def work_alone(turn: Any, *, is_stopping: Any) -> Verdict:
+        def work_alone(turn: Any, *, is_stopping: Any, is_unwanted: Any) -> Verdict:
             worked.append(turn)
             if isinstance(end, Exception):
                 raise end
@@ -169,15 +171,13 @@ def test_suspects_that_find_no_place_are_put_back_and_hold_no_thread(incoming: A
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_more_suspects_run_at_once_than_may(incoming: Any, ends: Any, settings: Any) -> None:
-    from django.db import connection
-
+def test_no_more_suspects_run_at_once_than_may(incoming: Any, ends: Any) -> None:
     running, most, may_end = [], [], threading.Event()
 
     def watched(turn: Any) -> Verdict:
         running.append(turn)
         most.append(len(running))
-        may_end.wait(5)
+        may_end.wait(10)
         running.remove(turn)
         return Verdict(end=End.UNKNOWN)
 
@@ -185,15 +185,60 @@ def test_no_more_suspects_run_at_once_than_may(incoming: Any, ends: Any, setting
     receipts = [receive(incoming(person=name)) for name in ("ann", "bob")]
     for receipt in receipts:
         make_suspect(receipt)
-
-    def drain(lane_id: Any) -> None:
-        work.drain_lane(lane_id)
-        connection.close()
-
-    threads = [threading.Thread(target=drain, args=(receipt.lane_id,)) for receipt in receipts]
-    for thread in threads:
-        thread.start()
+    threads = [draining(receipt.lane_id) for receipt in receipts]
+    until(lambda: suspects._line()._value == 0)
+    time.sleep(2 * suspects.LOOK_SECONDS)
+    assert most == [1], "both stand in line, and one has the place"
     may_end.set()
     for thread in threads:
         thread.join(10)
     assert most == [1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_suspect_that_waits_for_a_place_hears_a_stop(incoming: Any, ends: Any) -> None:
+    worked = ends(DIED)
+    assert suspects._places().acquire(blocking=False), "another suspect is worked"
+    receipt = receive(incoming())
+    make_suspect(receipt)
+    thread = draining(receipt.lane_id)
+    until(lambda: Turn.objects.get().state == "running")
+    assert turns.request_stop(receipt.turn_id)
+    thread.join(10)
+    assert (Turn.objects.get().state, worked) == ("waiting", [])
+    assert work.drain_lane(receipt.lane_id) == 1
+    turn = Turn.objects.get()
+    assert (turn.state, turn.crash_count, turn.error_count, worked) == ("stopped", 0, 0, [])
+
+
+def test_a_stopped_suspect_that_had_to_be_killed_counts_nothing(incoming: Any, ends: Any) -> None:
+    def stopped(turn: Any) -> Verdict:
+        turns.request_stop(turn.id)
+        return Verdict(end=End.KILLED)
+
+    worked = ends(stopped)
+    receipt = receive(incoming())
+    make_suspect(receipt)
+    work.drain_lane(receipt.lane_id)
+    assert work.drain_lane(receipt.lane_id) == 1
+    turn = Turn.objects.get()
+    assert (turn.state, turn.crash_count, len(worked)) == ("stopped", 0, 1)
+
+
+def draining(lane_id: Any) -> threading.Thread:
+    """Work the lane on another thread."""
+
+    def drain() -> None:
+        work.drain_lane(lane_id)
+        database.close()
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    return thread
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -8,12 +8,13 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from agents import lanes, turns, work
+from agents import facts, lanes, turns, work
 from agents.inbox import receive
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
-from agents.models import Agent, Delivery, Lane, Message, ModelCall, Step, Turn
+from agents.models import Agent, Character, CharacterVersion, Delivery, Lane, Message, ModelCall, Step, Turn
+from agents.models.agent import DEFAULT_APOLOGY
 from memory.models import Memory
 from tests.doubles.storing import open_meanwhile
 from transports.delivery import deliver_room
@@ -316,3 +317,76 @@ def test_a_lane_whose_agent_is_paused_meanwhile_is_let_go_with_what_waits_in_it(
         assert work.drain_lane(receipt.lane_id) == 1
     assert Turn.objects.filter(state="waiting").count() == 1
     assert Lane.objects.get().lease_until is None, "when the agent is back, nobody has to wait for a lease"
+
+
+@pytest.mark.parametrize("words", ["\x00", "\ud800", "\x1b[31m"], ids=["nul", "half_a_pair", "escape"])
+def test_a_failure_that_is_told_in_unstorable_words_counts_like_any_other(
+    incoming: Any, agent: Agent, settings: Any, words: str
+) -> None:
+    receipt = receive(incoming())
+
+    def answer(_request: Any) -> str:
+        raise ModelError(words, failure=ModelFailure.SERVER_ERROR)
+
+    with answering_with(ScriptedModel(answer)):
+        for attempt in range(1, settings.TURN_MAX_ATTEMPTS + 1):
+            work.drain_lane(receipt.lane_id)
+            assert Turn.objects.get().error.startswith("ModelError: "), attempt
+            release_lanes()
+    assert (Turn.objects.get().state, replies()) == ("dead", [agent.apology])
+
+
+def test_what_fails_where_nobody_expected_it_has_an_end_too(
+    incoming: Any, model: Any, settings: Any, monkeypatch: Any
+) -> None:
+    def broken(*_given: Any, **_named: Any) -> Any:
+        raise KeyError("a row that can't be read")
+
+    monkeypatch.setattr(work, "open_trace", broken)
+    receipt = receive(incoming())
+    for errors in range(1, settings.TURN_MAX_ATTEMPTS):
+        work.drain_lane(receipt.lane_id)
+        turn = Turn.objects.get()
+        assert (turn.state, turn.error_count) == ("waiting", errors)
+        assert work.drain_lane(receipt.lane_id) == 0, "it waits a little between"
+        release_lanes()
+    work.drain_lane(receipt.lane_id)
+    turn = Turn.objects.get()
+    assert (turn.state, turn.outcome, replies()) == ("dead", "apologised", [DEFAULT_APOLOGY])
+    assert "a row that can't be read" in turn.error
+    assert Lane.objects.get().lease_until is None
+
+
+def test_an_agent_whose_character_can_not_be_read_blocks_no_lane(
+    incoming: Any, model: Any, settings: Any
+) -> None:
+    receipt = receive(incoming())
+    CharacterVersion.objects.update(document=["no object"])
+    Character.objects.update(document=["no object"])
+    facts.agent_facts.cache_clear()
+    for _attempt in range(settings.TURN_MAX_ATTEMPTS + 1):
+        work.drain_lane(receipt.lane_id)
+        release_lanes()
+    assert (Turn.objects.get().state, replies()) == ("dead", [DEFAULT_APOLOGY])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_was_woken_while_a_lane_was_let_go_is_woken_again(incoming: Any, monkeypatch: Any) -> None:
+    receipt = receive(incoming("one"))
+    said: list[Any] = []
+
+    def reach(name: str) -> None:
+        if name == "lane.before_release":
+            said.append(receive(incoming("two")))
+            assert lanes.claim(receipt.lane_id) is None, "who was woken finds the lane held"
+
+    claimed = lanes.claim(receipt.lane_id)
+    assert claimed is not None
+    Turn.objects.filter(pk=receipt.turn_id).update(state="stopped")
+    woken: list[str] = []
+    monkeypatch.setattr(work, "reach", reach)
+    monkeypatch.setattr("agents.wakeups.wake", lambda _name, **arguments: woken.append(arguments["lane_id"]))
+    work._let_go(claimed[0])
+    assert len(said) == 1
+    assert woken == 2 * [str(receipt.lane_id)], "for the message, and for the lane that is free again"
+    assert Lane.objects.get().lease_until is None

@@ -1,9 +1,12 @@
-"""A plugin that does what a message says: `poison exit 7`, `poison segfault`, `poison memory`, `slow 3`."""
+"""A plugin that does what a message says: `poison exit 7`, `poison segfault`, `poison memory`, `poison freeze`,
+`slow 3`.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import time
 
 from plugins.api import Context, Plugin, Provided, Provider
@@ -18,6 +21,9 @@ def swallow(context: Context) -> Provided:
             ctypes.string_at(0)
         case ["poison", "memory"]:
             return Provided(text=str(len(bytearray(64 * 1024**3))))
+        case ["poison", "freeze"]:
+            # Never gives the interpreter's lock back: no other thread of the process runs meanwhile.
+            re.fullmatch("(a+)+", "a" * 64 + "b")
         case ["slow", seconds]:
             time.sleep(float(seconds))
     return Provided(text="")

@@ -89,3 +89,17 @@ def test_a_dispatcher_that_stood_still_is_told(client: Client) -> None:
     detail = client.get("/statusz").json()["parts"]["dispatcher"]["detail"]
 
     assert "seen 3600 seconds ago" in detail
+
+
+def test_a_connection_from_before_the_broker_was_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def ping(**_given: object) -> list[dict[str, object]]:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            raise ConnectionError("closed by the server")
+        return [{"worker-1@here": {"ok": "pong"}}]
+
+    monkeypatch.setattr(health.app.control, "ping", ping)
+    assert health.find_nodes() == ["worker-1@here"]
+    assert len(asked) == 2

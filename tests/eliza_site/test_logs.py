@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +55,24 @@ def test_a_traceback_is_part_of_its_line_and_shows_no_variables(written: Written
     (line,) = written()
     assert "ValueError: no key [redacted]" in line["exception"]
     assert "what a person said" not in line["exception"].replace('hidden = "what a person said"', "")
+
+
+def test_what_a_server_says_can_not_make_the_log_a_binary_file(written: Written) -> None:
+    structlog.get_logger("agents.x").warning("turn_put_back", error="oops \x00\x1b[31m \ud800", why=["\x07"])
+    (line,) = written()
+    assert (line["error"], line["why"]) == ("oops \ufffd\ufffd[31m \ufffd", ["\ufffd"])
+
+
+def test_beat_says_in_one_line_that_the_broker_is_away(written: Written) -> None:
+    try:
+        raise ConnectionError("refused")
+    except ConnectionError as error:
+        logging.getLogger("celery.beat").error(
+            "Message Error: %s\n%s", error, traceback.format_stack(), exc_info=True
+        )
+    (line,) = written()
+    assert line["event"] == "Message Error: refused"
+    assert "exception" not in line
 
 
 def test_a_foreign_host_header_costs_one_line_without_a_stack(written: Written, client: Client) -> None:

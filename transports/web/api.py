@@ -234,14 +234,18 @@ def _agents_of(found: list[Room]) -> dict[UUID, Agent]:
 
 
 def _taken(receipt: Receipt, agent: WebAgent) -> TakenMessage:
-    is_paused = agent.status == Agent.Status.PAUSED
+    notice = ""
+    if receipt.is_obeyed:
+        notice = "What was being answered is stopped; this message gets no answer."
+    elif agent.status == Agent.Status.PAUSED:
+        notice = f"{agent.name} is paused: your message waits until {agent.name} is back."
     return TakenMessage(
         message=receipt.message_id,
         room=receipt.room_id,
         turn=None if receipt.is_obeyed else receipt.turn_id,
         events=f"{_events_address(receipt.room_id)}?message={receipt.message_id}",
         is_new=receipt.is_new,
-        notice=f"{agent.name} is paused: your message waits until {agent.name} is back." if is_paused else "",
+        notice=notice,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from agents import nursery, work
 
@@ -14,4 +14,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        nursery.serve(work.work_taken)
+        try:
+            nursery.serve(work.work_taken)
+        except ValueError as error:
+            raise CommandError(str(error)) from error

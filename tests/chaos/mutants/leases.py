@@ -146,7 +146,7 @@ MUTATIONS = (
         file="agents/work.py",
         old="""        if lanes.renew([lease]) and not lanes.release_if_empty(lease):
             lanes.release(lease)""",
-        new="        lanes.release_if_empty(lease)",
+        new="        if not lanes.release_if_empty(lease):",
         tests=(WORK + "test_a_lane_whose_agent_is_paused_meanwhile_is_let_go_with_what_waits_in_it",),
     ),
     Mutation(

@@ -9,6 +9,8 @@ DEPARTURES = "tests/agents/test_departures.py::"
 INTERRUPTING = "tests/agents/test_interrupting.py::"
 COLLECTING = "tests/agents/test_collecting.py::"
 SUSPECTS = "tests/agents/test_suspects.py::"
+NURSERY = "tests/agents/test_nursery.py::"
+WORKING = "tests/agents/test_work.py::"
 
 STORED_ONCE = "what was acknowledged is stored, once"
 NOTHING_COUNTS = "a worker's end counts nothing against a turn"
@@ -67,6 +69,90 @@ MUTATIONS = (
         tests=(SUSPECTS + "test_who_was_there_twice_is_worked_alone_and_no_death_beside_others_counts",),
     ),
     Mutation(
+        name="failure in unstorable words",
+        breaks="every message reaches a final state",
+        file="agents/turns.py",
+        old="        error=clean_text(error),\n        errors=int(",
+        new="        error=error,\n        errors=int(",
+        tests=(WORKING + "test_a_failure_that_is_told_in_unstorable_words_counts_like_any_other",),
+    ),
+    Mutation(
+        name="failure that nobody expected and nobody counts",
+        breaks="every message reaches a final state",
+        file="agents/work.py",
+        old="        return _fail_plainly(turn, error)\n",
+        new="        return True\n",
+        tests=(WORKING + "test_what_fails_where_nobody_expected_it_has_an_end_too",),
+    ),
+    Mutation(
+        name="lane that is let go without waking",
+        breaks="no message is left in a lane without anyone to wake",
+        file="agents/work.py",
+        old="            # Whoever was woken for what came in meanwhile found the lane held.\n"
+        '            wake_after_commit("agents.drain_lane", lane_id=str(lease.lane_id))\n',
+        new="",
+        tests=(WORKING + "test_who_was_woken_while_a_lane_was_let_go_is_woken_again",),
+    ),
+    Mutation(
+        name="suspect that waits and hears no stop",
+        breaks='"stop" ends a turn within two seconds',
+        file="agents/suspects.py",
+        old="if watch.is_cancelled() or shutdown.is_begun():",
+        new="if watch.is_lost or shutdown.is_begun():",
+        tests=(SUSPECTS + "test_a_suspect_that_waits_for_a_place_hears_a_stop",),
+    ),
+    Mutation(
+        name="places for suspects without a bound",
+        breaks="at most SUSPECT_PROCESSES run at once",
+        file="agents/suspects.py",
+        old="    return threading.Semaphore(settings.SUSPECT_PROCESSES)",
+        new="    return threading.Semaphore(100)",
+        tests=(SUSPECTS + "test_no_more_suspects_run_at_once_than_may",),
+    ),
+    Mutation(
+        name="nursery that keeps its parent's end open",
+        breaks="a nursery ends with its worker",
+        file="agents/nursery.py",
+        old="        for end in (*own, *others):\n",
+        new="        for end in own:\n",
+        tests=(NURSERY + "test_it_ends_with_its_parent_and_is_asked_nothing_afterwards",),
+    ),
+    Mutation(
+        name="suspect that is deaf for SIGTERM",
+        breaks="told to end, a suspect gives its turn back",
+        file="agents/nursery.py",
+        old="    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)\n",
+        new="",
+        tests=(NURSERY + "test_a_child_hears_sigterm_and_the_nursery_does_not",),
+    ),
+    Mutation(
+        name="suspect without a limit of its own",
+        breaks="a frozen suspect ends, also without its worker",
+        file="agents/nursery.py",
+        old="    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS + OWN_LIMIT_SECONDS)\n",
+        new="",
+        tests=(NURSERY + "test_a_child_that_hears_nothing_is_ended_by_the_kernel_also_without_its_parents",),
+    ),
+    Mutation(
+        name="suspect that ends without its word",
+        breaks="an innocent message becomes no dead letter",
+        file="agents/nursery.py",
+        old='        _tell(answers, f"said {key} {word}")\n',
+        new="",
+        tests=(NURSERY + "test_a_child_says_how_its_turn_went_and_its_end_is_told",),
+    ),
+    Mutation(
+        name="worker that a thread with a lost turn keeps",
+        breaks="told to end, a worker ends within 17 s",
+        file="agents/departures.py",
+        old="    if is_held:\n",
+        new="    if count:\n",
+        tests=(
+            "tests/agents/test_departures.py::"
+            "test_a_thread_that_hangs_with_a_turn_that_others_took_keeps_no_process",
+        ),
+    ),
+    Mutation(
         name="suspects that are worked beside others",
         breaks=INNOCENT,
         file="agents/suspects.py",
@@ -94,16 +180,16 @@ MUTATIONS = (
         name="dead letter that holds up its lane",
         breaks="a dead letter's lane goes on",
         file="agents/work.py",
-        old='    log.error("turn_dead", error=reason)\n    return is_released',
-        new='    log.error("turn_dead", error=reason)\n    return True',
+        old='{"detail": "No answer could be made."})\n    log.error("turn_dead", error=reason)\n    return is_released',
+        new='{"detail": "No answer could be made."})\n    log.error("turn_dead", error=reason)\n    return True',
         tests=("tests/agents/test_work.py::test_a_dead_letter_does_not_hold_up_its_lane",),
     ),
     Mutation(
         name="apology that is said twice",
         breaks="one apology for a dead letter, ever",
         file="agents/work.py",
-        old="        if not turn.said_count:\n",
-        new="        if turn.said_count >= 0:\n",
+        old="        if not turn.said_count:\n            outbox.put(destination_of(turn), [Reply(text=facts",
+        new="        if turn.said_count >= 0:\n            outbox.put(destination_of(turn), [Reply(text=facts",
         tests=(
             "tests/agents/test_dead_letters.py::"
             "test_a_turn_that_dies_again_says_nothing_more_and_can_be_retried_again",
@@ -131,7 +217,8 @@ MUTATIONS = (
         name="SIGTERM that counts against suspects",
         breaks=NOTHING_COUNTS,
         file="agents/suspects.py",
-        old="    if shutdown.is_begun():\n        # Told to end, others end too, and some in haste.\n"
+        old="    if shutdown.is_begun() or verdict.end == End.KILLED:\n"
+        "        # Told to end, others end too, and some in haste.\n"
         '        return _put_back(turn, "")\n',
         new="",
         tests=(SUSPECTS + "test_a_death_while_this_process_is_to_end_counts_nothing",),

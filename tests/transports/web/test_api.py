@@ -178,6 +178,7 @@ def test_a_turn_is_stopped_once(agent, program):
 def test_a_stop_that_ends_an_answer_has_none_of_its_own(agent, program):
     asked = program.say("Tell me everything")
     stop = program.say("stop")
+    assert "stopped" in stop["notice"]
     assert (asked["turn"] is not None, stop["turn"]) == (True, None)
     read = program.client.get(f"/api/v1/rooms/{asked['room']}/messages").json()["messages"]
     assert [(message["turn_state"], message["turn_outcome"]) for message in read] == [
