@@ -135,7 +135,7 @@ def _loggers(level_name: str, level: int) -> dict[str, Any]:
     loggers |= {name: {"filters": ["stackless"]} for name in STACKLESS}
     loggers |= {name: {"level": max(level, logging.INFO)} for name in TALKATIVE}
     if level_name != "trace":
-        loggers |= {name: {"level": max(level, logging.WARNING)} for name in QUIET}
+        loggers |= {name: {**loggers.get(name, {}), "level": max(level, logging.WARNING)} for name in QUIET}
         loggers |= {name: {"level": foreign} for name in ("kombu", "amqp", "asyncio", "psycopg")}
     return loggers
 
