@@ -223,3 +223,11 @@ def test_each_caller_gets_a_value_of_its_own(processes: list[TwoLevelCache]) -> 
         result.append("mine")
     assert all(result == [1, "mine"] for result in results)
     assert processes[0].get("key") == [1]
+
+
+def test_where_the_value_came_meanwhile_nobody_computes_it_again(processes: list[TwoLevelCache]) -> None:
+    cache = processes[0]
+    cache.set("key", "value")
+    assert cache.levels.far.lease(cache.make_key("key"), "a caller that had looked before", 60_000) is False
+    cache.delete("key")
+    assert cache.levels.far.lease(cache.make_key("key"), "the next", 60_000) is True
