@@ -145,9 +145,10 @@ def ask_broker() -> str:
 
 
 def ask_cache() -> str:
-    """Ask the cache for what was just put there."""
+    """Ask the cache's server for what was just put there: what was set is no longer near."""
     value = str(time.time_ns())
-    cache.set("health:probe", value, timeout=60)
+    if cache.set_many({"health:probe": value}, timeout=60):
+        raise PartError("the cache's server does not take what is written")
     if cache.get("health:probe") != value:
         raise PartError("the cache forgot what was just written")
     return ""

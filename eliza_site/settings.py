@@ -6,9 +6,6 @@ writes for the commands that run beside its fleet, else from the default in the 
 
 from pathlib import Path
 
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from eliza_site.environment import Environment, check_broker_url, check_redis_url, read_database_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -33,6 +30,10 @@ env = Environment(
     REDIS_URL=(str, ""),
     REDIS_SSL_CERT_REQS=(str, "required"),
     CELERY_BROKER_URL=(str, ""),
+    CACHE_NEAR_ENTRIES=(int, 10_000),
+    CACHE_NEAR_MB=(int, 32),
+    CACHE_NEAR_SECONDS=(float, 60.0),
+    CACHE_STALE_SECONDS=(float, 2.0),
     WEB_THREADS=(int, 12),
     WORKER_PROCESSES=(int, 2),
     WORKER_THREADS=(int, 112),
@@ -174,11 +175,14 @@ def with_certificate_choice(url: str) -> str:
 REDIS_URL = with_certificate_choice(check_redis_url(env("REDIS_URL")) or "redis://localhost:6379/0")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "eliza_site.cache.TwoLevelCache",
         "LOCATION": REDIS_URL,
-        # A cache that is away costs half a second, never a request or the dispatcher: redis-py's own
-        # retries would pause for 4 to 10 s at each command.
-        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)},
+        "OPTIONS": {
+            "NEAR_ENTRIES": env("CACHE_NEAR_ENTRIES"),
+            "NEAR_BYTES": env("CACHE_NEAR_MB") * 1024 * 1024,
+            "NEAR_SECONDS": env("CACHE_NEAR_SECONDS"),
+            "STALE_SECONDS": env("CACHE_STALE_SECONDS"),
+        },
     }
 }
 

@@ -46,10 +46,11 @@ def _ask(described: ModelsDescription) -> list[Finding]:
 
 
 def look_at_embeddings() -> list[Finding]:
-    """Embed a word, and see whether its vector is of the size that the settings promise."""
+    """Embed a few words, and see whether its vector is of the size that the settings promise."""
     try:
         choice = embedding_choice()
-        vector = get_embedder().embed(["hello"])[0]
+        # Too long to be remembered: the embedder itself is to answer.
+        vector = get_embedder().embed(["hello " * 20])[0]
     except (EmbeddingError, ImportError) as error:
         cure = "Set EMBEDDING_BASE_URL and EMBEDDING_MODEL to a server that answers, or leave both unset."
         return [wrong(f"No vector could be made: {error}", cure)]

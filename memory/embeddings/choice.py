@@ -16,6 +16,7 @@ from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
 from memory.embeddings.hashed import HashedEmbedder
 from memory.embeddings.local import LocalEmbedder
+from memory.embeddings.remembering import RememberingEmbedder
 from plugins.registry import get_service
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
@@ -97,7 +98,7 @@ def _local_choice(model: str) -> EmbeddingChoice:
 
 
 def get_embedder() -> Embedder:
-    """Return this process' embedder, behind a front that joins concurrent calls into one.
+    """Return this process' embedder, behind fronts that remember short texts and join concurrent calls into one.
 
     A remote one is the service `embedder` of the registry.
     Raises: EmbeddingError where the settings allow none.
@@ -118,8 +119,7 @@ def import_packages() -> None:
 @functools.lru_cache(maxsize=4)
 def _make_embedder(choice: EmbeddingChoice) -> Embedder:
     if choice.kind == "remote":
-        embedder: Embedder = get_service("embedder")
-        return embedder
+        return RememberingEmbedder(get_service("embedder"), source=choice.base_url)
     if choice.kind == "hashed":
         return HashedEmbedder(dimensions=choice.dimensions)
-    return BatchingEmbedder(LocalEmbedder(), max_batch=32)
+    return RememberingEmbedder(BatchingEmbedder(LocalEmbedder(), max_batch=32))

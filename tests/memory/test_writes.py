@@ -162,7 +162,7 @@ def test_the_fleet_is_woken_once_a_second(wakeups: Wakeups, monkeypatch: pytest.
 def test_a_cache_that_is_away_costs_no_error(
     wakeups: Wakeups, settings: Any, unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = "django.core.cache.backends.redis.RedisCache"
+    backend = "eliza_site.cache.TwoLevelCache"
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": f"redis://127.0.0.1:{unused_port}/0"}}
     assert writes.wake_embedding() is False
     assert wakeups.sent == []

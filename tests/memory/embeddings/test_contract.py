@@ -1,4 +1,4 @@
-"""What every embedder keeps, the local model and the hashed words alike, alone and behind the front."""
+"""What every embedder keeps, the local model and the hashed words alike, alone and behind a front."""
 
 import math
 from collections.abc import Callable
@@ -9,12 +9,14 @@ from memory.embeddings.base import Embedder
 from memory.embeddings.batching import BatchingEmbedder
 from memory.embeddings.hashed import HashedEmbedder
 from memory.embeddings.local import LocalEmbedder
+from memory.embeddings.remembering import RememberingEmbedder
 
 local = LocalEmbedder()
 MAKERS: dict[str, Callable[[], Embedder]] = {
     "hashed": HashedEmbedder,
     "local": lambda: local,
     "joined": lambda: BatchingEmbedder(HashedEmbedder()),
+    "remembered": lambda: RememberingEmbedder(local),
 }
 
 
