@@ -9,6 +9,7 @@ from django.conf import settings
 from agents.llm.base import ChatMessage
 from agents.scene import Scene
 from plugins.api import Action, MessageView
+from plugins.quotations import name_of
 
 CHARACTERS_A_TOKEN = 3.5
 """What is reckoned for English text: fewer than tokenisers show, so that a budget is kept rather than met."""
@@ -51,7 +52,7 @@ def answer_prompt(
     providers said. The person's message is always whole up to the budget.
     """
     name = scene.agent.view.name
-    speaker = scene.message.speaker or "them"
+    speaker = name_of(scene.message.speaker) or "them"
     instruction = CHAT_INSTRUCTION.format(name=name, speaker=speaker)
     if unanswered := scene.turn.interrupt_count:
         count = "a message" if unanswered == 1 else f"{unanswered} messages"
@@ -74,7 +75,10 @@ def decision_prompt(scene: Scene) -> tuple[ChatMessage, ...]:
     """Build the question of whether the agent should answer at all."""
     name = scene.agent.view.name
     said = [*scene.state.recent_messages[-6:], scene.message]
-    lines = "\n".join(f"{message.speaker}: {message.text[:500]}" for message in said)
+    # A line each, so that no message can bring another's line along.
+    lines = "\n".join(
+        f"{name_of(message.speaker)}: {' '.join(message.text[:500].split())}" for message in said
+    )
     return (
         ChatMessage(role="system", content=DECISION_INSTRUCTION.format(name=name)),
         ChatMessage(role="user", content=lines),
@@ -97,7 +101,7 @@ def _conversation(scene: Scene, budget: int) -> list[ChatMessage]:
 def _said(scene: Scene, message: MessageView) -> str:
     if message.is_from_agent or scene.is_private:
         return message.text
-    return f"{message.speaker}: {message.text}"
+    return f"{name_of(message.speaker)}: {message.text}"
 
 
 def _fitted(text: str, budget: int) -> str:

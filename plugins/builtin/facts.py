@@ -1,8 +1,7 @@
 """FACTS: what recall brought for this turn, as quotations: no remembered sentence reads as an instruction."""
 
-import json
-
 from plugins.api import Context, Permission, Plugin, Provided, Provider, RecalledMemory
+from plugins.quotations import mark_of, name_of, quote
 
 LONGEST_QUOTE_CHARACTERS = 400
 
@@ -29,9 +28,8 @@ def _line(memory: RecalledMemory) -> str:
         words = words[:LONGEST_QUOTE_CHARACTERS].rsplit(" ", 1)[0] + " …"
     source = [f"{memory.said_at:%Y-%m-%d}"] if memory.said_at else []
     if memory.speaker:
-        source.append(" ".join(memory.speaker.split()))
-    # As a JSON string: a quotation mark within cannot end the quotation.
-    return f"- {', '.join([*source, memory.kind])}: {json.dumps(words, ensure_ascii=False)}"
+        source.append(name_of(memory.speaker))
+    return f"- {mark_of(memory.text)}{', '.join([*source, memory.kind])}: {quote(words)}"
 
 
 plugin = Plugin(

@@ -1,6 +1,7 @@
 """GOALS: what the agent is after, and how far it has come; nothing where it has no goal."""
 
 from plugins.api import Context, GoalView, Permission, Plugin, Provided, Provider
+from plugins.quotations import plain_or_quoted
 
 SHOWN_GOALS = 5
 
@@ -15,8 +16,10 @@ def tell_goals(context: Context) -> Provided:
 
 
 def _lines(goal: GoalView) -> str:
-    objectives = [f"  [{'x' if is_done else ' '}] {text}" for text, is_done in goal.objectives]
-    return "\n".join([f"- {goal.name}", *objectives])
+    objectives = [
+        f"  [{'x' if is_done else ' '}] {plain_or_quoted(text)}" for text, is_done in goal.objectives
+    ]
+    return "\n".join([f"- {plain_or_quoted(goal.name)}", *objectives])
 
 
 plugin = Plugin(

@@ -5,12 +5,14 @@ them twice otherwise.
 """
 
 from plugins.api import Context, Plugin, Provided, Provider
+from plugins.quotations import name_of
 
 
 def list_recent_messages(context: Context) -> Provided:
     """List the room's last messages, one a line, the newest last."""
     lines = [
-        f"{message.speaker}: {' '.join(message.text.split())}" for message in context.state.recent_messages
+        f"{name_of(message.speaker)}: {' '.join(message.text.split())}"
+        for message in context.state.recent_messages
     ]
     return Provided(values={"recentMessages": "\n".join(lines)})
 
