@@ -14,8 +14,6 @@ from memory.formats.blocks import Block
 
 VERSION = 1
 """Grows when the same file and settings give other chunks, so that documents are indexed anew."""
-MAX_WORD_CHARACTERS = 500
-"""What is longer is no word of any language, but data; it is cut."""
 HEADING_SEPARATOR = " › "
 """As `plugins.api.Citation` joins them, so that whoever tells a chunk can tell its headings apart from its text."""
 HEADING_SHARE = 0.3
@@ -27,7 +25,7 @@ _CHARACTERS_A_TOKEN, _DIGITS_A_TOKEN = 4, 2
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 # Scripts without spaces between words: the gap between two of their letters is a place to cut.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]{{1,{MAX_WORD_CHARACTERS}}})")
+_WORD = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+)")
 # A line within a paragraph ends no sentence, save where the next one is an item of a list.
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』”）]*\s*|\n(?=\s*(?:[-*+•]|\d+[.)])\s)")
 _LINE = re.compile(r"\n")
@@ -93,24 +91,31 @@ def chunk_blocks(blocks: Iterable[Block], chunking: Chunking) -> Iterator[Chunk]
     A section of nothing but its heading is a chunk with the heading as its text.
     """
     path: list[Block] = []
-    is_empty = False
+    # How many of the path's headings stand in a chunk already, from the outermost.
+    told = 0
     packer = _Packer((), chunking)
     for block in blocks:
-        if block.level:
-            yield from packer.end()
-            if is_empty and block.level <= path[-1].level:
-                yield _heading_chunk(path, chunking)
-            path = [*(heading for heading in path if heading.level < block.level), block]
-            packer, is_empty = _Packer(_headings(path, chunking), chunking), True
-            if not packer.headings or packer.headings[-1] != block.text:
-                # Longer than a heading may be: it is told whole as the section's first paragraph.
-                yield from packer.add(replace(block, level=0))
-                is_empty = False
-        else:
+        if not block.level:
             yield from packer.add(block)
-            is_empty = False
+            told = len(path)
+            continue
+        yield from packer.end()
+        if told < len(path) and block.level <= path[-1].level:
+            yield _heading_chunk(path, chunking)
+            told = len(path)
+        path = [*(heading for heading in path if heading.level < block.level), block]
+        told = min(told, len(path) - 1)
+        packer = _Packer(_headings(path, chunking), chunking)
+        for place in range(told, len(path) - len(packer.headings)):
+            # There is no room for it above the text below it.
+            told = place + 1
+            yield _heading_chunk(path[:told], chunking)
+        if packer.headings and packer.headings[-1] != block.text:
+            # It was cut to a heading's length, and is told whole as the section's first paragraph.
+            yield from packer.add(replace(block, level=0))
+            told = len(path)
     yield from packer.end()
-    if is_empty:
+    if told < len(path):
         yield _heading_chunk(path, chunking)
 
 
@@ -233,14 +238,26 @@ def _split_sentence(block: Block, begin: int, end: int, room: int) -> list[_Piec
         return [_Piece(block, begin, end, tokens)]
     pieces: list[_Piece] = []
     tokens, last = 0, begin
-    for match in _WORD.finditer(block.text, begin, end):
-        word_tokens = count_tokens(match[0])
+    for word_begin, word_end in _words(block.text, begin, end, room):
+        word_tokens = count_tokens(block.text[word_begin:word_end])
         if tokens and tokens + word_tokens > room:
             pieces.append(_Piece(block, begin, last, tokens))
             begin, tokens = last, 0
         tokens += word_tokens
-        last = match.end()
+        last = word_end
     return [*pieces, _Piece(block, begin, end, tokens)]
+
+
+def _words(text: str, begin: int, end: int, room: int) -> Iterator[tuple[int, int]]:
+    """Yield where words stand. One that fits into no chunk is no word of any language, but data, and is cut."""
+    for match in _WORD.finditer(text, begin, end):
+        if count_tokens(match[0]) <= room:
+            yield match.span()
+            continue
+        # No character is more than two tokens.
+        step = max(1, room // 2)
+        for start in range(match.start(), match.end(), step):
+            yield start, min(start + step, match.end())
 
 
 def _overlap(pieces: list[_Piece], overlap: int) -> list[_Piece]:
@@ -252,7 +269,7 @@ def _overlap(pieces: list[_Piece], overlap: int) -> list[_Piece]:
             break
         kept.insert(0, piece)
         left -= piece.tokens
-    if kept or not pieces or overlap <= 0:
+    if kept or not pieces or pieces[-1].block.is_verbatim:
         return kept
     last = pieces[-1]
     begin, tokens = last.end, 0

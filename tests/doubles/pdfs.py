@@ -42,7 +42,11 @@ def make_pdf(
         )
     above: dict[int, object] = {}
     for level, name, number in outline:
-        above[level] = writer.add_outline_item(name, number - 1, parent=above.get(level - 1))  # type: ignore[arg-type]
+        above[level] = writer.add_outline_item(
+            title=name,
+            page_number=number - 1,
+            parent=above.get(level - 1),
+        )  # type: ignore[arg-type]
     if title:
         writer.add_metadata({"/Title": title})
     if password is not None:
