@@ -111,6 +111,12 @@ def current_chunking() -> Chunking:
     return Chunking(size=settings.DOCUMENT_CHUNK_TOKENS, overlap=settings.DOCUMENT_OVERLAP_TOKENS)
 
 
+def is_cut_as_set(document: Document) -> bool:
+    """Tell whether the document's chunks are cut as the settings are now."""
+    wanted = Edition(content_hash=document.content_hash, format=document.format, chunking=current_chunking())
+    return document.edition == wanted.name
+
+
 def try_out(document: Document | None, taken: Snapshot, edition: Edition) -> Indexed:
     """Read and cut the file, and keep nothing; tell what indexing would do.
 
