@@ -66,7 +66,8 @@ class Chunk:
 def count_tokens(text: str) -> int:
     """Estimate how many tokens an embedder makes of the text, rather too many than too few.
 
-    Unit: tokens. Measured on all-MiniLM-L6-v2 with sentences in fifteen languages: 0.85 to 1.7 of what it makes.
+    Unit: tokens. Measured on all-MiniLM-L6-v2 with sentences in thirteen languages: 0.85 to 1.7 of what it
+    makes.
     """
     count = 0
     for part in map(_whole, _PART.finditer(text)):

@@ -233,7 +233,8 @@ class DocumentAdmin(BigTable):
     def _tell(self, request: HttpRequest, added: AddedDocument) -> None:
         document = Document.objects.get(pk=added.document_id or UUID(int=0))
         note = f" ({added.note})" if added.note else ""
-        said = f"{added.outcome}, {added.chunk_count} chunks, {added.new_chunk_count} of them new{note}"
+        chunks = f"{added.chunk_count} chunk{'' if added.chunk_count == 1 else 's'}"
+        said = f"{added.outcome}, {chunks}, {added.new_chunk_count} of them new{note}"
         if added.outcome != "unchanged":
             self.log_change(request, document, f"{said[0].upper()}{said[1:]}.")
         messages.success(request, f"{document}: {said}. Vectors are made in the background.")

@@ -119,6 +119,9 @@ def test_the_form_needs_an_agent_and_a_file(admin_client: Any, scene: Any) -> No
     response = admin_client.post(ADD, {})
     assert set(response.context["form"].errors) == {"file", "agent"}
     assert "Empty: it is known wherever the agent speaks." in admin_client.get(ADD).content.decode()
+    for field in ("agent", "room"):
+        asked = {"app_label": "memory", "model_name": "document", "field_name": field, "term": ""}
+        assert admin_client.get(reverse("admin:autocomplete"), asked).json()["results"]
 
 
 def test_what_is_being_made_is_shown_and_can_be_completed(

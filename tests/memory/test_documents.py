@@ -9,8 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db.models import F
 
 from memory import indexing
+from memory.checks import check_documents
 from memory.documents import (
     AddedDocument,
     DocumentRefused,
@@ -52,14 +54,8 @@ def add(scene: Any, content: str | bytes = HANDBOOK, name: str = "handbook.md", 
 
 def texts() -> list[str]:
     """The texts that are in use, in their order."""
-    current = Chunk.objects.filter(document__edition=models_edition()).order_by("document", "position")
+    current = Chunk.objects.filter(document__edition=F("edition")).order_by("document", "position")
     return list(current.values_list("memory__text", flat=True))
-
-
-def models_edition() -> Any:
-    from django.db.models import F
-
-    return F("edition")
 
 
 def nothing_is_kept() -> bool:
@@ -325,3 +321,23 @@ def test_removing_a_document_that_is_being_made_ends_the_making(scene: Any, monk
     with pytest.raises(DocumentRefused, match="somebody changed or removed it"):
         add(scene)
     assert nothing_is_kept()
+
+
+def test_a_rooms_end_and_an_agents_end_take_their_documents_along(scene: Any) -> None:
+    add(scene, room_id=scene.group.id)
+    add(scene, "Of everywhere.", "other.txt")
+    scene.group.delete()
+    assert texts() == ["Of everywhere."]
+    scene.agent.delete()
+    assert nothing_is_kept()
+
+
+def test_settings_that_let_nothing_through_are_told(settings: Any) -> None:
+    assert check_documents() == []
+    settings.DOCUMENT_MAX_PAGES, settings.DOCUMENT_CHUNK_TOKENS = 0, 10
+    assert [str(problem.msg) for problem in check_documents()] == [
+        "DOCUMENT_MAX_PAGES is 0: it lets no document through.",
+        "DOCUMENT_CHUNK_TOKENS is 10: no chunk is that long.",
+    ]
+    settings.DOCUMENT_MAX_PAGES, settings.DOCUMENT_CHUNK_TOKENS, settings.DOCUMENT_OVERLAP_TOKENS = 1, 100, 51
+    assert [problem.hint for problem in check_documents()] == ["Set it to 50 or less, or leave it unset."]

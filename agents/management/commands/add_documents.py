@@ -66,11 +66,11 @@ class Command(BaseCommand):
         if row["outcome"] == "refused":
             self.stderr.write(f"{start}{row['file']}: refused: {row['reason']}")
             return
-        pages = f"{row['pages']} pages, " if row["pages"] else ""
+        pages = f"{_counted(row['pages'], 'page')}, " if row["pages"] else ""
         new = "" if row["new_chunks"] in (0, row["chunks"]) else f", {row['new_chunks']} of them new"
         note = f"; {row['note']}" if row["note"] else ""
         self.stdout.write(
-            f"{start}{row['file']}: {row['outcome']} ({pages}{row['chunks']} chunks{new}{note})"
+            f"{start}{row['file']}: {row['outcome']} ({pages}{_counted(row['chunks'], 'chunk')}{new}{note})"
         )
 
     def _end(self, rows: list[Row], skipped: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{told}; nothing was kept.")
         elif chunks:
             rest = "" if vectors == chunks else "; the workers make the others"
-            self.stdout.write(f"{told}. {vectors} of {chunks} chunks have vectors{rest}.")
+            self.stdout.write(f"{told}. {vectors} of {_counted(chunks, 'chunk')} have vectors{rest}.")
         else:
             self.stdout.write(f"{told}.")
 
@@ -125,3 +125,7 @@ def _row(file: FoundFile, added: AddedDocument | None, reason: str) -> Row:
         "chunks": added.chunk_count if added else 0,
         "new_chunks": added.new_chunk_count if added else 0,
     }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

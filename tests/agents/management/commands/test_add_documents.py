@@ -61,8 +61,8 @@ def refused(*arguments: object) -> None:
 
 def test_a_folder_is_read_and_each_file_is_reported(agent: Agent, folder: Path) -> None:
     assert run(agent.slug, folder).splitlines() == [
-        f"{folder}/guide.md: added (1 chunks)",
-        f"{folder}/deep/table.pdf: added (2 pages, 1 chunks)",
+        f"{folder}/guide.md: added (1 chunk)",
+        f"{folder}/deep/table.pdf: added (2 pages, 1 chunk)",
         f"Passed over, as no documents: {folder}/logo.png",
         "2 added. 0 of 2 chunks have vectors; the workers make the others.",
     ]
@@ -70,7 +70,7 @@ def test_a_folder_is_read_and_each_file_is_reported(agent: Agent, folder: Path) 
     (folder / "guide.md").write_text("# Guide\n\nRivers flow to the sea.\n\n# More\n\nOf it.\n")
     assert run(agent.slug, folder).splitlines() == [
         f"{folder}/guide.md: replaced (2 chunks, 1 of them new)",
-        f"{folder}/deep/table.pdf: unchanged (2 pages, 1 chunks)",
+        f"{folder}/deep/table.pdf: unchanged (2 pages, 1 chunk)",
         f"Passed over, as no documents: {folder}/logo.png",
         "1 replaced, 1 unchanged. 2 of 3 chunks have vectors; the workers make the others.",
     ]
@@ -251,7 +251,7 @@ def test_a_successor_that_was_cut_off_leaves_the_old_one_in_use(tmp_path: Path, 
     assert in_use() == ["The old book is short."]
 
     book.write_text("Another book instead.")
-    assert "replaced (1 chunks)" in run(agent.slug, book)
+    assert "replaced (1 chunk)" in run(agent.slug, book)
 
     assert in_use() == ["Another book instead."]
     assert Memory.objects.count() == Chunk.objects.count() == DocumentPart.objects.count() == 1
