@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plugins.api import Citation
+
 FOLDED_CHARACTERS = 160
 WIDEST_PADDING = 40
 Row = tuple[str, ...]
@@ -47,11 +49,16 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
     _print_table(console, "Model calls", columns, calls)
     _print_prompts(report, console, full)
     memories = [
-        (f"{hit['score']:.3f}", _scores(hit["scores"]), _folded(hit["text"] or "(forgotten since)", full))
+        (
+            f"{hit['score']:.3f}",
+            _scores(hit["scores"]),
+            _place(hit["citation"]),
+            _folded(hit["text"] or "(forgotten since)", full),
+        )
         for hit in report["memories"]
     ]
     _print_approvals(report, console, full)
-    _print_table(console, "Recalled memories", (">score", "because of", "text"), memories)
+    _print_table(console, "Recalled memories", (">score", "because of", "from", "text"), memories)
     deliveries = [
         (
             row["state"],
@@ -144,6 +151,14 @@ def _folded(value: Any, full: bool) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if full or len(text) <= FOLDED_CHARACTERS else text[: FOLDED_CHARACTERS - 1] + "…"
+
+
+def _place(citation: dict[str, Any] | None) -> str:
+    """Say in one line where in a document a memory stands."""
+    if citation is None:
+        return ""
+    shown = Citation(**{**citation, "headings": tuple(citation["headings"])})
+    return ", ".join(filter(None, [shown.document, shown.heading, shown.pages]))
 
 
 def _number(value: int | None) -> str:

@@ -12,7 +12,9 @@ from uuid import UUID
 from django.db.models import Q
 
 from agents.models import Approval, Delivery, Message, ModelCall, Step, Turn
+from memory.citations import citations_of
 from memory.memories import texts_of
+from plugins.api import Citation
 
 UUID_DIGITS = 32
 SHORTEST_PREFIX = 8
@@ -150,11 +152,31 @@ def approval_report(approval: Approval) -> dict[str, Any]:
 def _memories(steps: list[Step]) -> list[dict[str, Any]]:
     """Return what was recalled, with its scores; the text is None where the memory was forgotten since."""
     hits = [hit for step in steps if step.name == "recall" for hit in step.output.get("memories", ())]
-    texts = texts_of([UUID(hit["id"]) for hit in hits]) if hits else {}
+    ids = [UUID(hit["id"]) for hit in hits]
+    texts = texts_of(ids) if ids else {}
+    citations = citations_of(ids) if ids else {}
     return [
-        {"id": hit["id"], "score": hit["score"], "scores": hit["scores"], "text": texts.get(UUID(hit["id"]))}
-        for hit in hits
+        {
+            "id": hit["id"],
+            "score": hit["score"],
+            "scores": hit["scores"],
+            "text": texts.get(memory_id),
+            "citation": _citation(citations.get(memory_id)),
+        }
+        for hit, memory_id in zip(hits, ids, strict=True)
     ]
+
+
+def _citation(citation: Citation | None) -> dict[str, Any] | None:
+    if citation is None:
+        return None
+    return {
+        "document": citation.document,
+        "document_id": str(citation.document_id),
+        "headings": list(citation.headings),
+        "page": citation.page,
+        "last_page": citation.last_page,
+    }
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

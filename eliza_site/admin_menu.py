@@ -42,6 +42,7 @@ GROUPS = (
         "Memory",
         (
             ("Memories", "neurology", "memory.memory", ""),
+            ("Documents", "description", "memory.document", ""),
             ("Relationships", "handshake", "memory.relationship", ""),
         ),
     ),

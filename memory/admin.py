@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from memory.document_admin import DocumentAdmin
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
 from plugins.admin_pages import (
@@ -25,6 +26,8 @@ from plugins.admin_pages import (
     show_json,
     show_text,
 )
+
+__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin"]
 
 _GOAL_COLOURS = {
     Goal.Status.ACTIVE: "info",

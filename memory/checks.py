@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from memory.dimensions import check_dimensions
+
+CHUNK_TOKENS = (50, 4000)
 
 
 @register(Tags.database)
@@ -24,4 +27,28 @@ def check_vectors(*, databases: Sequence[str] | None = None, **_rest: Any) -> li
     return [
         (Error if problem.is_fatal else Warning)(problem.message, hint=problem.cure, id=problem.id)
         for problem in problems
+    ]
+
+
+@register()
+def check_documents(**_rest: Any) -> list[CheckMessage]:
+    """Report limits that would let no document through, and chunks that can't be."""
+    problems = [
+        (name, "it lets no document through", "1 or more")
+        for name in ("DOCUMENT_MAX_MEGABYTES", "DOCUMENT_MAX_PAGES", "DOCUMENT_READ_SECONDS")
+        if getattr(settings, name) < 1
+    ]
+    shortest, longest = CHUNK_TOKENS
+    size = settings.DOCUMENT_CHUNK_TOKENS
+    if not shortest <= size <= longest:
+        problems.append(("DOCUMENT_CHUNK_TOKENS", "no chunk is that long", f"{shortest} to {longest}"))
+    elif size // 2 < settings.DOCUMENT_OVERLAP_TOKENS:
+        problems.append(("DOCUMENT_OVERLAP_TOKENS", "chunks would hardly go on", f"{size // 2} or less"))
+    return [
+        Error(
+            f"{name} is {getattr(settings, name)}: {why}.",
+            hint=f"Set it to {cure}, or leave it unset.",
+            id="memory.E003",
+        )
+        for name, why, cure in problems
     ]

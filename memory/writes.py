@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from django.core.cache import cache
 from django.db import connection
+from django.db.models import Q
 
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.choice import embedding_choice, get_embedder
@@ -82,6 +83,8 @@ def find_unembedded_count() -> int:
 def embed_pending(limit: int = 4096) -> int:
     """Give vectors to at most `limit` memories that have none, oldest first, and return how many got one.
 
+    Documents come after everything else.
+
     No connection is held while the embedder works. Two workers that take the same rows are harmless. While
     one thread of this process is at it, the others have nothing to do and return 0.
     """
@@ -101,7 +104,11 @@ def _embed_batches(limit: int) -> int:
     done = 0
     while done < limit:
         size = LOCAL_BATCH if embedding_choice().kind == "local" else REMOTE_BATCH
-        waiting = Memory.objects.unembedded().exclude(id__in=_resting.ids()).order_by("created_at")
+        waiting = Memory.objects.unembedded().exclude(id__in=_resting.ids())
+        # What was said or learnt does not wait until a book has its vectors.
+        waiting = waiting.alias(is_document=Q(kind=Memory.Kind.DOCUMENT)).order_by(
+            "is_document", "created_at"
+        )
         texts = list(waiting.values_list("id", "text")[: min(size, limit - done)])
         if not texts:
             break

@@ -15,6 +15,8 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from plugins.citations import Citation as Citation
+
 JSONObject = Mapping[str, Any]
 
 
@@ -109,7 +111,7 @@ class MessageView:
 
 @dataclass(frozen=True, kw_only=True)
 class RecalledMemory:
-    """A memory that recall brought, with the scores that brought it there."""
+    """A memory that recall brought, with the scores that brought it there, and its place if it is a document's."""
 
     id: UUID
     kind: str
@@ -119,6 +121,7 @@ class RecalledMemory:
     speaker: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     source_message_ids: tuple[UUID, ...] = ()
+    citation: Citation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

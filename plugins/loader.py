@@ -31,6 +31,7 @@ ENTRY_POINT_GROUP = "eliza.plugins"
 BUILTINS = (
     "plugins.builtin.character",
     "plugins.builtin.clock",
+    "plugins.builtin.documents",
     "plugins.builtin.facts",
     "plugins.builtin.goals",
     "plugins.builtin.recent_messages",

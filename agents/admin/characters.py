@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -15,6 +16,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from agents.admin.character_form import CharacterForm, name_secrets, other_keys
+from agents.admin.knowledge import keep_words
 from agents.characters import (
     CharacterConflictError,
     CharacterFileError,
@@ -136,13 +138,15 @@ class CharacterAdmin(Page):
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
 
-    def save_model(self, _request: HttpRequest, obj: Character, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Character, form: Any, change: bool) -> None:
         """Save by the verb that makes the version and encrypts the secrets."""
         saved = save_character(
             form.cleaned_document, slug=form.cleaned_data["slug"] or None, character=obj if change else None
         )
         for field in Character._meta.concrete_fields:
             setattr(obj, field.attname, getattr(saved, field.attname))
+        # The page is saved in a transaction, in which no file is read.
+        transaction.on_commit(lambda: keep_words(request, saved))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let versions go with their character, though nobody deletes one of them alone."""
@@ -167,6 +171,7 @@ class CharacterAdmin(Page):
             except CharacterConflictError as error:
                 form.add_error("file", str(error))
             else:
+                keep_words(request, character)
                 self.log_change(request, character, f"Imported from {upload.name}.")
                 messages.success(request, f"{character.name} is saved as version {character.version}.")
                 return HttpResponseRedirect(reverse("admin:agents_character_change", args=[character.pk]))

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from agents.admin.knowledge import keep_words
 from agents.characters import CharacterConflictError, CharacterDocument, save_character
 from agents.models import CharacterVersion
 from plugins.admin_pages import Page, ReadOnly, button, column, link_to, show_json
@@ -90,6 +91,7 @@ class CharacterVersionAdmin(ReadOnly, Page):
         except CharacterConflictError as error:
             messages.error(request, str(error))
         else:
+            keep_words(request, character)
             self.log_change(request, character, f"Restored version {version.number}.")
             messages.success(
                 request,

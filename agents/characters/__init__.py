@@ -8,6 +8,7 @@ from agents.characters.checks import check_character
 from agents.characters.documents import CharacterDocument, CharacterFault, CharacterFileError
 from agents.characters.exporting import export_character
 from agents.characters.files import CharacterFiles, read_character_files
+from agents.characters.knowledge import KeptKnowledge, find_knowledge, keep_knowledge
 from agents.characters.reading import parse_character
 from agents.characters.saving import (
     CharacterConflictError,
@@ -26,12 +27,15 @@ __all__ = [
     "CharacterFault",
     "CharacterFileError",
     "CharacterFiles",
+    "KeptKnowledge",
     "SavedCharacter",
     "UnknownCharacterError",
     "character_view",
     "check_character",
     "export_character",
+    "find_knowledge",
     "get_character",
+    "keep_knowledge",
     "parse_character",
     "read_character_files",
     "save_character",

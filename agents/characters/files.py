@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.characters.documents import CharacterDocument, CharacterFault, CharacterFileError
+from agents.characters.knowledge import Knowledge, find_knowledge
 from agents.characters.reading import MAX_BYTES, parse_character
 
 STDIN = "-"
@@ -15,15 +16,17 @@ STDIN = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterFiles:
-    """What was read: a document a file, or the faults with the file that each stands in."""
+    """What was read: a document a file, with what it knows, or the faults with the file that each stands in."""
 
     documents: tuple[CharacterDocument, ...]
     faults: tuple[tuple[str, CharacterFault], ...]
+    knowledge: tuple[Knowledge, ...] = ()
 
 
 def read_character_files(names: Sequence[str]) -> CharacterFiles:
     """Read the named files; `-` is standard input, a directory stands for its `*.json`."""
     documents: dict[str, CharacterDocument] = {}
+    knowledge: dict[str, Knowledge] = {}
     faults: list[tuple[str, CharacterFault]] = []
     for source in _sources(names):
         try:
@@ -35,7 +38,23 @@ def read_character_files(names: Sequence[str]) -> CharacterFiles:
         if other is not document:
             got = f"{document.name!r}, which {other.source} has too"
             faults.append((source, CharacterFault(path="name", expected="a name of its own", got=got)))
-    return CharacterFiles(documents=tuple(documents.values()), faults=tuple(faults))
+            continue
+        knowledge[document.name], missing = _find_knowledge(document, source)
+        faults += [(source, fault) for fault in missing]
+    return CharacterFiles(
+        documents=tuple(documents.values()), faults=tuple(faults), knowledge=tuple(knowledge.values())
+    )
+
+
+def _find_knowledge(document: CharacterDocument, source: str) -> tuple[Knowledge, tuple[CharacterFault, ...]]:
+    if source != STDIN:
+        return find_knowledge(document, Path(source).parent)
+    found, _ = find_knowledge(document, None)
+    missing = (
+        CharacterFault(path="knowledge", expected="texts, as there is no folder", got=name)
+        for name in found.named
+    )
+    return found, tuple(missing)
 
 
 def _sources(names: Sequence[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from django.conf import settings
 from agents.databases import release_connection
 from agents.scene import Scene
 from agents.trace import Trace
+from memory.citations import cite
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
 from memory.retrieval import RecallQuery, recall
@@ -60,6 +61,7 @@ def recall_memories(scene: Scene, trace: Trace) -> Recalled:
                 ),
             )
         )
+        memories = cite(memories)
         step.output = {
             "memories": [
                 {"id": str(memory.id), "score": round(memory.score, 4), "scores": dict(memory.scores)}

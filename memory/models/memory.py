@@ -25,6 +25,7 @@ class Memory(models.Model):
         ROOM = "room", "this room"
         PERSON = "person", "this person, in private"
         AGENT = "agent", "wherever the agent speaks"
+        NOBODY = "nobody", "nobody yet"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(

@@ -12,8 +12,11 @@ def tell_facts(context: Context) -> Provided:
     lines = [
         _line(memory)
         for memory in context.state.known
-        # What stands in the chat's own turns need not be remembered beside them.
-        if memory.text.strip() and not (memory.kind == "message" and spoken & {*memory.source_message_ids})
+        # What stands in the chat's own turns need not be remembered beside them; documents are told by their own
+        # provider, which says where in them it stands.
+        if memory.citation is None
+        and memory.text.strip()
+        and not (memory.kind == "message" and spoken & {*memory.source_message_ids})
     ]
     if not lines:
         return Provided(values={"facts": ""})

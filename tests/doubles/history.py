@@ -26,7 +26,7 @@ from agents.models import (
     Turn,
     World,
 )
-from memory.models import Goal, Memory, Objective, Relationship
+from memory.models import Chunk, Document, Goal, Memory, Objective, Relationship
 from plugins.models import Event, Plugin, PluginState, ScheduledTask, TaskRun
 from transports.models import ApiKey, Connection
 
@@ -268,6 +268,40 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     )
     Memory.objects.filter(pk__in=[kept.pk for kept in rows.memories[1:]]).update(
         superseded_by=rows.memories[0]
+    )
+    rows.documents = create(
+        Document,
+        (
+            Document(
+                agent=rows.agents[n],
+                room=rows.rooms[n],
+                name=f"{prefix}{n}.md",
+                title=f"Notes {n}",
+                format="markdown",
+                content_hash="0" * 64,
+                chunk_count=count,
+                edition="current",
+                indexed_at=now,
+            )
+            for n in numbers
+        ),
+    )
+    create(
+        Chunk,
+        (
+            Chunk(
+                document=rows.documents[0],
+                edition="current",
+                position=n,
+                memory=kept,
+                headings=["Engines", "Notes"],
+                page=n + 1,
+                last_page=n + 2,
+                start=0,
+                end=100,
+            )
+            for n, kept in enumerate(rows.memories)
+        ),
     )
     others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
     rows.relationships = create(

@@ -68,6 +68,14 @@ def test_a_limit_is_kept(scene: Any, embedder: Moody) -> None:
     assert writes.find_unembedded_count() == 15
 
 
+def test_documents_come_after_what_was_said(scene: Any, embedder: Moody) -> None:
+    remember([scene.draft(f"page {number}", kind="document") for number in range(5)])
+    remember([scene.draft("said later")])
+    assert writes.embed_pending(limit=2) == 2
+    made = Memory.objects.exclude(embedding=None).order_by("created_at", "pk")
+    assert list(made.values_list("kind", flat=True)) == ["document", "message"]
+
+
 def test_while_the_embedder_is_away_the_rows_wait(scene: Any, embedder: Moody) -> None:
     remember([scene.draft(f"text {number}") for number in range(10)])
     embedder.is_away = True

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +11,8 @@ from agents.characters import (
     CharacterConflictError,
     CharacterDocument,
     CharacterFiles,
+    KeptKnowledge,
+    keep_knowledge,
     read_character_files,
     save_characters,
 )
@@ -36,7 +39,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"characters": outcomes, "faults": faults}, indent=2))
         else:
             self._tell(outcomes, read)
-        if read.faults:
+        if read.faults or any(piece["reason"] for outcome in outcomes for piece in outcome["knowledge"]):
             sys.exit(1)
 
     def _tell(self, outcomes: list[dict[str, Any]], read: CharacterFiles) -> None:
@@ -47,11 +50,21 @@ class Command(BaseCommand):
             if outcome["ignored_plugins"]:
                 names = ", ".join(outcome["ignored_plugins"])
                 self.stderr.write(f"{outcome['name']}: plugins that are not here are ignored: {names}")
+            self._tell_knowledge(outcome["name"], outcome["knowledge"])
         for file, fault in read.faults:
             self.stderr.write(f"{file}: {fault}")
         if read.faults:
             count = len(read.faults)
             self.stderr.write(f"{count} fault{'s' if count > 1 else ''}; nothing was saved")
+
+    def _tell_knowledge(self, name: str, pieces: list[dict[str, Any]]) -> None:
+        counts = Counter(piece["outcome"] for piece in pieces)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+        if told:
+            self.stdout.write(f"{name}: of what it knows, documents: {told}")
+        for piece in pieces:
+            if piece["reason"]:
+                self.stderr.write(f"{name}: {piece['name']}: refused: {piece['reason']}")
 
 
 def _report(read: CharacterFiles) -> list[dict[str, Any]]:
@@ -61,6 +74,7 @@ def _report(read: CharacterFiles) -> list[dict[str, Any]]:
             "file": document.source,
             "outcome": "checked",
             "ignored_plugins": _ignored_plugins(document),
+            "knowledge": [],
         }
         for document in read.documents
     ]
@@ -76,8 +90,23 @@ def _save(read: CharacterFiles) -> list[dict[str, Any]]:
             "agent": saved.agent.slug,
             "status": str(saved.agent.status),
             "ignored_plugins": _ignored_plugins(document),
+            "knowledge": _knowledge(keep_knowledge(saved.character, knowledge)),
         }
-        for document, saved in zip(read.documents, save_characters(read.documents), strict=True)
+        for document, knowledge, saved in zip(
+            read.documents, read.knowledge, save_characters(read.documents), strict=True
+        )
+    ]
+
+
+def _knowledge(pieces: list[KeptKnowledge]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": piece.name,
+            "outcome": piece.added.outcome if piece.added else "refused",
+            "chunks": piece.added.chunk_count if piece.added else 0,
+            "reason": piece.refusal,
+        }
+        for piece in pieces
     ]
 
 

@@ -40,7 +40,7 @@ def _load(files: list[str], out: io.StringIO) -> None:
     try:
         call_command("load_character", *files, stdout=out, stderr=out)
     except SystemExit:
-        out.write("Error: nothing was saved\n")
+        out.write("Error: not all of it was loaded\n")
     except Exception as error:
         log.exception("site.characters_not_loaded")
         out.write(f"Error: {type(error).__name__}: {error}\n")

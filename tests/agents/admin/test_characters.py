@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from agents.characters import parse_character, save_character
 from agents.models import Agent, Character, CharacterVersion
+from memory.models import Chunk
 
 pytestmark = pytest.mark.django_db
 
@@ -251,3 +252,37 @@ def test_a_character_with_an_agent_cannot_be_deleted_and_one_without_can(admin_c
     ada.agents.all().delete()
     admin_client.post(delete, {"post": "yes"})
     assert not Character.objects.filter(pk=ada.pk).exists()
+
+
+def knowledge_of(agent):
+    return sorted(chunk.memory.text for chunk in Chunk.objects.filter(document__agent=agent))
+
+
+def test_an_upload_has_its_words_known_and_reads_no_file_of_this_machine(admin_client, tmp_path, monkeypatch):
+    (tmp_path / "secret.md").write_text("the secret")
+    monkeypatch.chdir(tmp_path)
+    knowledge = ["The lamp turns.", "secret.md", {"path": str(tmp_path / "secret.md")}, {"directory": "."}]
+    file = SimpleUploadedFile("ada.json", json.dumps({"name": "Ada", "knowledge": knowledge}).encode())
+
+    response = admin_client.post(IMPORT, {"file": file}, follow=True)
+
+    assert knowledge_of(Agent.objects.get()) == ["The lamp turns."]
+    told = " ".join(map(str, response.context["messages"]))
+    assert f"Files that Ada names as its knowledge (secret.md, {tmp_path}/secret.md, .) are read by" in told
+
+
+def test_words_that_the_form_changes_are_known_and_old_ones_forgotten(
+    admin_client, ada, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        save(admin_client, ada, knowledge="The lamp turns.\r\nIt is tall.")
+    assert knowledge_of(ada.agents.get()) == ["It is tall.", "The lamp turns."]
+
+    with django_capture_on_commit_callbacks(execute=True):
+        save(admin_client, ada, knowledge="It is tall.")
+    assert knowledge_of(ada.agents.get()) == ["It is tall."]
+
+    first = CharacterVersion.objects.get(character=ada, number=1)
+    restore = reverse("admin:agents_characterversion_restore", args=[first.pk])
+    admin_client.post(restore, {"_form_submitted": "on"})
+    assert knowledge_of(ada.agents.get()) == []

@@ -74,6 +74,7 @@ def test_a_program_reads_json(ann, broken, capsys):
                 "agent": "ann",
                 "status": "running",
                 "ignored_plugins": [],
+                "knowledge": [],
             }
         ],
         "faults": [],
