@@ -42,7 +42,10 @@ GROUPS = (
         "Memory",
         (
             ("Memories", "neurology", "memory.memory", ""),
+            ("Facts", "fact_check", "memory.fact", ""),
+            ("Episodes", "auto_stories", "memory.episode", ""),
             ("Relationships", "handshake", "memory.relationship", ""),
+            ("Reflection", "self_improvement", "memory.conversation", ""),
         ),
     ),
     (

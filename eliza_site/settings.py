@@ -71,6 +71,9 @@ env = Environment(
     PROMPT_MAX_TOKENS=(int, 3000),
     RECENT_MESSAGES=(int, 16),
     RECALL_LIMIT=(int, 6),
+    REFLECT_AFTER_MESSAGES=(int, 8),
+    CONVERSATION_PAUSE_SECONDS=(float, 600.0),
+    EPISODE_MESSAGES=(int, 40),
     ELIZA_PLUGINS=(list, []),
     CRASHPOINTS=(str, ""),
 )
@@ -339,6 +342,9 @@ MESSAGE_MAX_CHARACTERS = env("MESSAGE_MAX_CHARACTERS")
 PROMPT_MAX_TOKENS = env("PROMPT_MAX_TOKENS")
 RECENT_MESSAGES = env("RECENT_MESSAGES")
 RECALL_LIMIT = env("RECALL_LIMIT")
+REFLECT_AFTER_MESSAGES = env("REFLECT_AFTER_MESSAGES")
+CONVERSATION_PAUSE_SECONDS = env("CONVERSATION_PAUSE_SECONDS")
+EPISODE_MESSAGES = env("EPISODE_MESSAGES")
 PLUGINS = env("ELIZA_PLUGINS")
 
 # Tests ------------------------------------------------------------------------------------------------------

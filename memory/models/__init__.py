@@ -1,7 +1,10 @@
 """The tables of what is kept: memories, relationships, goals. A module each, all of them imported here."""
 
+from memory.models.conversation import Conversation
+from memory.models.episode import Episode
+from memory.models.fact import Fact
 from memory.models.goal import Goal, Objective
 from memory.models.memory import Memory
 from memory.models.relationship import Relationship
 
-__all__ = ["Goal", "Memory", "Objective", "Relationship"]
+__all__ = ["Conversation", "Episode", "Fact", "Goal", "Memory", "Objective", "Relationship"]

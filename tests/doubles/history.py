@@ -26,7 +26,7 @@ from agents.models import (
     Turn,
     World,
 )
-from memory.models import Goal, Memory, Objective, Relationship
+from memory.models import Conversation, Episode, Fact, Goal, Memory, Objective, Relationship
 from plugins.models import Event, Plugin, PluginState, ScheduledTask, TaskRun
 from transports.models import ApiKey, Connection
 
@@ -268,6 +268,37 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     )
     Memory.objects.filter(pk__in=[kept.pk for kept in rows.memories[1:]]).update(
         superseded_by=rows.memories[0]
+    )
+    rows.facts = create(
+        Fact,
+        (
+            Fact(
+                memory=memory,
+                subject=memory.person,
+                attribute="lives_in",
+                last_seen_at=now,
+                ended_at=now if number else None,
+                ended_by_message=rows.messages[0].pk if number else None,
+            )
+            for number, memory in enumerate(rows.memories)
+        ),
+    )
+    rows.episodes = create(
+        Episode,
+        (
+            Episode(
+                memory=memory,
+                first_message=rows.messages[0].pk,
+                last_message=rows.messages[0].pk,
+                began_at=now,
+                ended_at=now,
+            )
+            for memory in rows.memories
+        ),
+    )
+    rows.conversations = create(
+        Conversation,
+        (Conversation(agent=rows.agents[n], room=rows.rooms[n], heard_at=now) for n in numbers),
     )
     others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
     rows.relationships = create(
