@@ -24,8 +24,9 @@ from memory.memories import scope_for
 from plugins.api import MessageView, PersonView
 from plugins.learning import LINE_CHARACTERS
 
-PROMPT_SHARE = 0.45
-"""The part of PROMPT_MAX_TOKENS that the messages of one look may take."""
+OTHER_TOKENS = 1600
+"""What of PROMPT_MAX_TOKENS is left to a look's instruction, people and known facts."""
+LEAST_TOKENS = 200
 MOST_PEOPLE = 200
 
 READ_TURN = (
@@ -159,7 +160,7 @@ def _messages(look: Look) -> list[_Row]:
 
 def _fitting(rows: Sequence[_Row], given: int) -> tuple[list[_Row], int]:
     """Take the messages that fit, in the order in which they were heard, each with its replies; at least one."""
-    budget = settings.PROMPT_MAX_TOKENS * PROMPT_SHARE
+    budget = max(LEAST_TOKENS, settings.PROMPT_MAX_TOKENS - OTHER_TOKENS)
     costs: Counter[int] = Counter()
     for row in rows:
         costs[row.place] += count_tokens(row.text[:LINE_CHARACTERS]) + 8

@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 5
 DELAYS_SECONDS = (30.0, 120.0, 600.0, 3600.0)
 """Waits before the second, third, … attempt; the last one for all that follow."""
-SHOWN_FACTS = 16
+SHOWN_FACTS = 12
 NOT_ITS_FAULT = frozenset({ModelFailure.UNREACHABLE, ModelFailure.RATE_LIMITED})
 """A model that is away, or busy, says nothing about what it was asked: such an attempt is not counted."""
 
@@ -107,7 +107,7 @@ def _work(look: Look) -> bool:
         conversations.postpone_look(look, delay_seconds=0.0, error="", is_counted=False)
         return False
     except ModelError as error:
-        _postpone(look, trace, error)
+        _postpone(look, turn, trace, error)
         return False
     return True
 
@@ -124,14 +124,14 @@ def _look_held(look: Look, turn: ClaimedTurn, trace: Trace, watch: keeper.Watch)
         error = f"{MAX_ATTEMPTS} attempts began and none ended; nothing was learnt from these messages."
         log.error("reflection_given_up", attempts=MAX_ATTEMPTS)
     else:
-        guard = partial(_guard, look)
+        guard = partial(_guard, look, turn)
         learnt = evaluate_conversation(scene, conversation, trace, watch, guard, number=look.number)
     effects = [(one.plugin, effect) for one in learnt for effect in one.effects]
     release_connection()
     vectors = learning.embed_facts([effect for _plugin, effect in effects])
     watch.require_held()
     with trace.saving():
-        _guard(look)
+        _guard(look, turn)
         learning.apply(
             Learning(look=look, seen=seen, is_closing=conversation.is_closing, vectors=vectors),
             effects,
@@ -164,7 +164,7 @@ def _open(look: Look, turn: ClaimedTurn) -> tuple[Scene, Seen, Conversation]:
         earlier=look.episode.earlier,
         summary=look.episode.summary,
         outcome=look.episode.outcome,
-        is_closing=is_closing(look, seen.heard),
+        is_closing=is_closing(look, seen.heard, is_all=seen.taken == len(look.messages)),
     )
     return scene_of(turn, seen.messages, goals), seen, conversation
 
@@ -176,19 +176,19 @@ def _goals(turn: ClaimedTurn, seen: Seen) -> list[GoalView]:
     return find_active_goals(turn.agent_id, turn.room_id, turn.person_id, *speakers)
 
 
-def _guard(look: Look) -> None:
-    if not conversations.is_held(look):
+def _guard(look: Look, turn: ClaimedTurn) -> None:
+    if not conversations.is_held(look, turn_id=turn.id):
         raise Fenced(f"The look at {look.conversation_id} is no longer held by {look.token}.")
 
 
-def _postpone(look: Look, trace: Trace, error: ModelError) -> None:
+def _postpone(look: Look, turn: ClaimedTurn, trace: Trace, error: ModelError) -> None:
     """Put the look off until the model can be asked again; its messages wait, with what was answered."""
     is_counted = error.failure not in NOT_ITS_FAULT
     asked = error.retry_after_seconds or 0.0
     delay = max(asked, DELAYS_SECONDS[min(look.attempt, len(DELAYS_SECONDS)) - 1])
     try:
         with trace.saving():
-            _guard(look)
+            _guard(look, turn)
             conversations.postpone_look(look, delay_seconds=delay, error=str(error), is_counted=is_counted)
     except Fenced as lost:
         log.warning("reflection_fenced", error=str(lost))

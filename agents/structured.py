@@ -38,14 +38,18 @@ def read_object(
     Keys of the schema that the answer lacks, or whose values have no sense, are left out.
     """
     text = text[:LONGEST_CHARACTERS].strip()
+    path = TOOL if is_tool_call else JSON
     for found in _documents(text):
         wanted = _wanted(found, question)
         if wanted is not None:
-            return shaped(wanted, question.schema, question.aliases), TOOL if is_tool_call else JSON
+            return shaped(wanted, question.schema, question.aliases), path
     if _TAG.search(text):
         wanted = _wanted(_read_xml(text), question)
         if wanted is not None:
             return shaped(wanted, question.schema, question.aliases), XML
+    rescued = _rescued(text, question)
+    if rescued:
+        return shaped({question.list_key: rescued}, question.schema, question.aliases), path
     words = _FENCE.sub(r"\1", text).strip()
     if question.text_key and words and not words.startswith(("{", "[", "<")):
         return {question.text_key: words}, TEXT
@@ -53,23 +57,40 @@ def read_object(
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """Yield what can be read as JSON: the whole, what is fenced, and what begins among words."""
+    """Yield what can be read as JSON: the whole, what is fenced, what begins among words, and objects further on."""
     for part in (text, *_FENCE.findall(text)):
-        found = _decoded(part.strip(), 0)
-        if found is not None:
-            yield found
-    for match, _number in zip(_START.finditer(text), range(MOST_STARTS), strict=False):
-        found = _decoded(text, match.start())
-        if found is not None:
-            yield found
+        yield from _decoded(part.strip(), 0)[:1]
+    for number, match in enumerate(_START.finditer(text)):
+        if number >= MOST_STARTS:
+            return
+        for found in _decoded(text, match.start())[:1]:
+            # A list further on is a part of something, and not the answer.
+            if number == 0 or isinstance(found, dict):
+                yield found
 
 
-def _decoded(text: str, start: int) -> Any:
+def _rescued(text: str, question: Question) -> list[Any]:
+    """Return the whole items of a list whose end is missing, as where an answer was cut off."""
+    items = question.schema.get("properties", {}).get(question.list_key, {}).get("items", {})
+    properties, start = set(items.get("properties", {})), text.find(f'"{question.list_key}"')
+    found: list[Any] = []
+    while question.list_key and start >= 0 and len(found) < MOST_ITEMS:
+        start = text.find("{", start)
+        decoded = _decoded(text, start) if start >= 0 else []
+        if not decoded or not isinstance(decoded[0], dict) or len(properties & set(decoded[0])) < 2:
+            break
+        found.append(decoded[0])
+        start = decoded[1]
+    return found
+
+
+def _decoded(text: str, start: int) -> list[Any]:
+    """Return the object or list that begins here, and where it ends; nothing where none does."""
     try:
-        found, _end = json.JSONDecoder().raw_decode(text, start)
+        found, end = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict | list) else None
+        return []
+    return [found, end] if isinstance(found, dict | list) else []
 
 
 def _wanted(found: Any, question: Question) -> dict[str, Any] | None:

@@ -91,7 +91,9 @@ LEFT JOIN memory_conversation AS talk ON talk.id = asked.id
 """
 
 _GUARD = """
-SELECT 1 FROM memory_conversation WHERE id = %(conversation)s AND lease_token = %(token)s FOR NO KEY UPDATE
+SELECT 1 FROM memory_conversation AS talk JOIN agents_turn AS turn ON turn.id = %(turn)s
+WHERE talk.id = %(conversation)s AND talk.lease_token = %(token)s
+FOR NO KEY UPDATE OF talk FOR KEY SHARE OF turn
 """
 
 _END = """
@@ -114,8 +116,8 @@ an episode that goes on.
 _POSTPONE = """
 UPDATE memory_conversation
 SET lease_until = NULL, attempts = attempts - CASE WHEN %(is_counted)s THEN 0 ELSE 1 END, error = %(error)s,
-    not_before = clock_timestamp() + make_interval(secs => %(delay)s),
-    look_at = clock_timestamp() + make_interval(secs => %(delay)s)
+    not_before = until.at, look_at = until.at
+FROM (SELECT clock_timestamp() + make_interval(secs => %(delay)s) AS at) AS until
 WHERE id = %(conversation)s AND lease_token = %(token)s
 """
 
@@ -234,9 +236,9 @@ def keep_looks(claims: Sequence[tuple[UUID, int]], *, lease_seconds: float) -> l
     return _execute(_KEEP, ids=ids, tokens=tokens, lease=lease_seconds)
 
 
-def is_held(look: Look) -> bool:
-    """Tell whether the look is still held, and keep its row locked until the transaction ends."""
-    return bool(_execute(_GUARD, conversation=look.conversation_id, token=look.token))
+def is_held(look: Look, *, turn_id: UUID) -> bool:
+    """Tell whether the look is still held and its turn is there; both stay so until the transaction ends."""
+    return bool(_execute(_GUARD, conversation=look.conversation_id, token=look.token, turn=turn_id))
 
 
 def end_look(look: Look, *, taken: int, episode: Episode, error: str = "") -> bool:

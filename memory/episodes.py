@@ -33,10 +33,14 @@ class Heard:
     people: tuple[UUID, ...] = ()
 
 
-def is_closing(look: Look, heard: Heard) -> bool:
-    """Tell whether the episode ends with this look: because of a pause, or as it is long enough."""
+def is_closing(look: Look, heard: Heard, *, is_all: bool) -> bool:
+    """Tell whether the episode ends with this look: because of a pause, or as it is long enough.
+
+    `is_all` tells whether the look saw all of its messages: what is left of them belongs to the episode.
+    """
     is_open = look.episode.first is not None or heard.count > 0
-    return is_open and (look.is_paused or look.episode.count + heard.count >= settings.EPISODE_MESSAGES)
+    is_long = look.episode.count + heard.count >= settings.EPISODE_MESSAGES
+    return is_open and (is_long or (look.is_paused and is_all))
 
 
 def go_on(episode: Episode, heard: Heard, *, summary: str, outcome: str) -> Episode:

@@ -201,8 +201,8 @@ def _marks(text: str, other: str) -> tuple[tuple[str, ...], tuple[str, ...], tup
         base = plain.removesuffix("'s")
         if base in _TURNS or plain.endswith("n't"):
             turns.append("not" if plain.endswith("n't") or base == "cannot" else base)
-        elif base in _DATES:
-            figures.append(base)
+        elif base in _DATES or base.removesuffix("s") in _DATES:
+            figures.append(base.removesuffix("s"))
         elif base in _NUMBERS or any(character.isdigit() for character in base):
             figures.append(_NUMBERS.get(base) or re.sub(r"(?<=\d)(st|nd|rd|th)$", "", base))
         # A capital at a sentence's beginning makes no name.

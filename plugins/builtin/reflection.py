@@ -4,6 +4,7 @@ The model sees people, facts and messages by short numbers, and answers by them:
 anything else is dropped.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -116,8 +117,7 @@ def reflect(context: Context) -> EvaluationResult:
     effects: list[Effect] = []
     for entry in answer.value.get("facts", ())[:MOST_FACTS]:
         effects += _fact(entry, people, facts, messages)
-    for entry in answer.value.get("relationships", ())[:MOST_RELATIONSHIPS]:
-        effects += _relationship(entry, people, messages)
+    effects += _relationships(answer.value.get("relationships", ()), people, messages)
     return EvaluationResult(note=f"by {answer.path}", effects=tuple(effects))
 
 
@@ -141,7 +141,7 @@ def _fact(
     entry: dict[str, Any], people: list[UUID], facts: list[UUID], messages: list[UUID]
 ) -> list[LearnFact]:
     text, about = entry.get("text", ""), entry.get("about")
-    sources = [id for number in entry.get("messages", ()) if (id := chosen(messages, number)) is not None]
+    sources = _chosen_messages(entry, messages)
     subject = chosen(people, about, start=0)
     # About somebody who is not there: of them nothing is learnt.
     if not text or not sources or (about is not None and subject is None):
@@ -150,7 +150,7 @@ def _fact(
     return [
         LearnFact(
             text=text,
-            message_ids=tuple(dict.fromkeys(sources)),
+            message_ids=tuple(sources),
             subject_id=subject,
             type=kind if kind in TYPES else "fact",
             attribute=attribute if attribute in ATTRIBUTES else "",
@@ -162,22 +162,36 @@ def _fact(
     ]
 
 
-def _relationship(entry: dict[str, Any], people: list[UUID], messages: list[UUID]) -> list[Relate]:
-    first, second = (chosen(people, entry.get(key), start=0) for key in ("from", "to"))
-    sources = [id for number in entry.get("messages", ()) if (id := chosen(messages, number)) is not None]
-    kind = " ".join(entry.get("type", "").casefold().split())[:50]
-    if first is None or second is None or first == second or not kind or not sources:
-        return []
+def _relationships(
+    entries: Sequence[dict[str, Any]], people: list[UUID], messages: list[UUID]
+) -> list[Relate]:
+    """Return each relationship once, however often the answer has it, with all messages that show it."""
+    found: dict[tuple[UUID, UUID, str], tuple[dict[str, None], dict[UUID, None]]] = {}
+    for entry in entries[:MOST_RELATIONSHIPS]:
+        first, second = (chosen(people, entry.get(key), start=0) for key in ("from", "to"))
+        sources = _chosen_messages(entry, messages)
+        kind = " ".join(entry.get("type", "").casefold().split())[:50]
+        if first is None or second is None or first == second or not kind or not sources:
+            continue
+        tags, shown_by = found.setdefault((first, second, kind), ({}, {}))
+        tags |= dict.fromkeys(tag[:40] for tag in entry.get("tags", ()))
+        shown_by |= dict.fromkeys(sources)
     return [
         Relate(
             person_id=first,
             other_person_id=second,
             relationship_type=kind,
             strength_change=GROWTH_BY_WORD,
-            tags=tuple(tag[:40] for tag in entry.get("tags", ())[:MOST_TAGS]),
-            message_ids=tuple(dict.fromkeys(sources)),
+            tags=tuple(tags)[:MOST_TAGS],
+            message_ids=tuple(shown_by),
         )
+        for (first, second, kind), (tags, shown_by) in found.items()
     ]
+
+
+def _chosen_messages(entry: dict[str, Any], messages: list[UUID]) -> list[UUID]:
+    named = (chosen(messages, number) for number in entry.get("messages", ()))
+    return list(dict.fromkeys(id for id in named if id is not None))
 
 
 plugin = Plugin(
