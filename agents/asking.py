@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 
@@ -24,6 +25,10 @@ def ask_model(
     purpose: str,
     model_class: ModelClass,
     max_tokens: int | None = None,
+    temperature: float | None = None,
+    json_schema: Mapping[str, Any] | None = None,
+    tool: str = "",
+    timeout_seconds: float | None = None,
     on_token: Callable[[str], None] | None = None,
     is_cancelled: Callable[[], bool] | None = None,
 ) -> Completion:
@@ -38,8 +43,10 @@ def ask_model(
         model=chosen.name,
         messages=messages,
         max_tokens=max_tokens or scene.agent.max_tokens,
-        temperature=scene.agent.temperature,
-        timeout_seconds=settings.MODEL_TIMEOUT_SECONDS,
+        temperature=scene.agent.temperature if temperature is None else temperature,
+        json_schema=json_schema,
+        tool=tool,
+        timeout_seconds=settings.MODEL_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
     )
     release_connection()
     started = time.perf_counter()

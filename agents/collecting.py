@@ -22,7 +22,7 @@ from agents.kept import message_drafts
 from agents.lanes import ClaimedTurn, Fenced
 from agents.models import Agent, Message, Turn
 from agents.streams import StreamEvent, put_event
-from memory.memories import remember
+from memory.conversations import hear
 from memory.writes import wake_embedding
 from plugins.api import Attachment
 
@@ -75,7 +75,8 @@ def collect(turn: ClaimedTurn) -> bool:
             return False
         ended = [(turn.id, turn.message_id), *((row[0], row[1]) for row in chosen[:-1])]
         _end(turn, [turn_id for turn_id, _message in ended], last)
-        remember(message_drafts([message_id for _turn, message_id in ended]))
+        message_ids = [message_id for _turn, message_id in ended]
+        hear(message_drafts(message_ids), from_people=message_ids)
         transaction.on_commit(wake_embedding)
         if turn.supports_streaming:
             for turn_id, message_id in ended:

@@ -46,6 +46,11 @@ POINTS: Mapping[str, str] = {
     "evaluation.claimed": "the evaluation is leased",
     "evaluation.before_commit": "what was learnt is applied, not committed",
     "evaluation.after_commit": "the evaluation has ended",
+    "reflection.claimed": "a look at a conversation is leased",
+    "evaluator.answered": "the model has answered an evaluator; the answer is not recorded",
+    "evaluator.recorded": "the answer is recorded; nothing is learnt from it yet",
+    "reflection.before_commit": "what was learnt from a conversation is applied, not committed",
+    "reflection.after_commit": "the look has ended",
 }
 """Every point by its name, with what has happened when it is reached. Each stands at one place in the code."""
 

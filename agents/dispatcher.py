@@ -24,6 +24,7 @@ from agents import approvals, evaluation, lanes, metrics, outbox
 from agents.crashpoints import reach
 from agents.databases import own_connection
 from agents.wakeups import wake
+from memory.conversations import LOOK_TASK, find_due_looks
 from memory.writes import find_unembedded_count
 from plugins.calendar import is_task_due
 from plugins.events import has_due_events
@@ -50,6 +51,7 @@ def dispatch_once() -> int:
         for connection_id, room_id in outbox.find_due(BATCH)
     ]
     found += [("agents.evaluate_turn", {"lane_id": str(lane_id)}) for lane_id in evaluation.find_due(BATCH)]
+    found += [(LOOK_TASK, {"conversation_id": str(id)}) for id in find_due_looks(BATCH)]
     if find_unembedded_count():
         found.append(("memory.embed_memories", {}))
     if is_task_due():

@@ -15,11 +15,22 @@ from agents import outbox
 from agents.models import Agent, Room
 from agents.outbox import Destination, Reply
 from agents.states import keep_plugin_state
-from memory.facts import remember_fact
-from memory.goals import set_goal
+from memory.facts import NewFact, Place, learn_facts, remember_fact
+from memory.goals import advance, find_active_goals, set_goal
 from memory.memories import MemoryDraft, remember, scope_for
 from memory.relationships import relate
-from plugins.api import Effect, Relate, Remember, Say, Schedule, SetGoal, SetPluginState
+from plugins.api import (
+    AdvanceGoal,
+    Effect,
+    LearnFact,
+    Relate,
+    Remember,
+    Say,
+    Schedule,
+    SetGoal,
+    SetPluginState,
+    Summarise,
+)
 from plugins.calendar import schedule_task
 
 
@@ -92,8 +103,16 @@ def _apply(effect: Effect, cause: _Cause, position: int) -> None:
                 user_b_id=effect.other_person_id,
                 relationship_type=effect.relationship_type,
                 strength_change=effect.strength_change,
+                room_id=None if effect.is_everywhere else cause.room_id,
+                tags=effect.tags,
                 evidence=[cause.message_id] if cause.message_id else [],
             )
+        case LearnFact():
+            _learn_fact(effect, cause)
+        case AdvanceGoal():
+            _advance(effect, cause)
+        case Summarise():
+            raise CannotApply(f"The plugin {cause.plugin} sums up a conversation without looking at one.")
         case SetPluginState():
             keep_plugin_state(
                 cause.plugin,
@@ -146,6 +165,45 @@ def _remember(effect: Remember, cause: _Cause, position: int) -> None:
                 source_key=f"effect:{cause.cause_id}:{position}"[:120],
             )
         ]
+    )
+
+
+def _learn_fact(effect: LearnFact, cause: _Cause) -> None:
+    """Learn a fact of the turn's message, about its person or nobody; looks at conversations learn of others too."""
+    if effect.subject_id not in (None, cause.person_id):
+        raise CannotApply(
+            f"The plugin {cause.plugin} learns of {effect.subject_id}, who does not speak here."
+        )
+    is_private = _is_private(cause)
+    place = Place(
+        agent_id=cause.agent_id,
+        scope="person" if is_private else "room" if cause.room_id else "agent",
+        room_id=cause.room_id,
+        person_id=cause.person_id if is_private else None,
+    )
+    fact = NewFact(
+        text=effect.text,
+        said_at=timezone.now(),
+        subject_id=effect.subject_id,
+        type=effect.type,
+        attribute=effect.attribute,
+        value=effect.value,
+        confidence=effect.confidence,
+        sources=(cause.message_id,) if cause.message_id else (),
+        same_as=effect.same_as,
+        replaces=effect.replaces,
+    )
+    learn_facts(place, [fact])
+
+
+def _advance(effect: AdvanceGoal, cause: _Cause) -> None:
+    visible = find_active_goals(cause.agent_id, cause.room_id, cause.person_id)
+    if effect.goal_id not in {goal.id for goal in visible}:
+        raise CannotApply(f"The plugin {cause.plugin} advances {effect.goal_id}, which is no goal of here.")
+    advance(
+        effect.goal_id,
+        completed_objectives=effect.completed_objectives,
+        shown_by_message=cause.message_id,
     )
 
 

@@ -7,14 +7,17 @@ here never repeats an answer. `agents.evaluate_turn` and the dispatcher call it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F, QuerySet
 
 from agents import keeper, shutdown
 from agents.crashpoints import reach
+from agents.keeper import Stopped
 from agents.lanes import SELECT_TAKEN, Claim, ClaimedTurn, Fenced, Kept, kept_of, take_turn_by
 from agents.models import Turn
 from agents.pipeline.evaluate import evaluate
@@ -140,6 +143,9 @@ def _evaluate(turn: ClaimedTurn) -> None:
                 _evaluate_held(turn, watch)
         except Fenced as error:
             log.warning("evaluation_fenced", error=str(error))
+        except Stopped:
+            _give_back(turn)
+            log.info("evaluation_given_back")
 
 
 def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
@@ -154,7 +160,7 @@ def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
         state = Turn.Evaluation.FAILED
         log.error("evaluation_given_up", attempts=MAX_ATTEMPTS)
     else:
-        results = evaluate(turn, trace, watch)
+        results = evaluate(turn, trace, watch, partial(_guard, turn))
     with transaction.atomic():
         if not _end(turn, state):
             raise Fenced(f"The evaluation of {turn.id} is no longer held by {turn.evaluation_token}.")
@@ -166,7 +172,20 @@ def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
 
 
 def _end(turn: ClaimedTurn, state: Turn.Evaluation) -> bool:
-    held = Turn.objects.filter(
+    return _held(turn).update(evaluation=state, evaluation_lease_until=None) == 1
+
+
+def _give_back(turn: ClaimedTurn) -> None:
+    """Let another begin the evaluation again, uncounted, as this process is to end."""
+    _held(turn).update(evaluation_lease_until=None, evaluation_attempts=F("evaluation_attempts") - 1)
+
+
+def _guard(turn: ClaimedTurn) -> None:
+    if not list(_held(turn).select_for_update(no_key=True).values_list("pk")):
+        raise Fenced(f"The evaluation of {turn.id} is no longer held by {turn.evaluation_token}.")
+
+
+def _held(turn: ClaimedTurn) -> QuerySet[Turn]:
+    return Turn.objects.filter(
         pk=turn.id, evaluation=Turn.Evaluation.DUE, evaluation_token=turn.evaluation_token
     )
-    return held.update(evaluation=state, evaluation_lease_until=None) == 1

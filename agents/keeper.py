@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -187,7 +187,7 @@ def watched() -> list[Watch]:
 
 
 @contextmanager
-def watch_over(turn: ClaimedTurn, kind: type[Watch] = Watch) -> Iterator[Watch]:
+def watch_over(turn: ClaimedTurn, kind: Callable[[ClaimedTurn], Watch] = Watch) -> Iterator[Watch]:
     """Keep the turn's lease renewed while the block runs, and tell the block when to stop."""
     watch = kind(turn)
     _keeper.add(watch)

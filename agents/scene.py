@@ -22,12 +22,14 @@ from plugins.api import (
     ActionResult,
     Attachment,
     Context,
+    Conversation,
     GoalView,
     JSONObject,
     MessageView,
     PersonView,
     RoomView,
     SecurityContext,
+    Services,
     State,
 )
 from plugins.registry import SERVICES
@@ -64,6 +66,8 @@ class Scene:
         *,
         arguments: JSONObject | None = None,
         previous_results: tuple[ActionResult, ...] = (),
+        services: Services = SERVICES,
+        conversation: Conversation | None = None,
     ) -> Context:
         """Return what a function of this plugin receives."""
         plugin_settings = self.agent.settings.get(plugin)
@@ -73,7 +77,8 @@ class Scene:
             message=self.message,
             state=self.state,
             security=self.security,
-            services=SERVICES,
+            services=services,
+            conversation=conversation,
             arguments=arguments or {},
             previous_results=previous_results,
             settings=plugin_settings if isinstance(plugin_settings, dict) else {},
@@ -83,12 +88,31 @@ class Scene:
 def read_scene(turn: ClaimedTurn) -> Scene:
     """Read what a turn starts from: the agent, the room, the person, and the room's last messages."""
     agent = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
+    collected = collected_messages(turn)
+    collected_ids = frozenset(message.id for message in collected)
+    recent = [
+        message for message in _recent_messages(turn, agent.view.name) if message.id not in collected_ids
+    ]
+    return replace(
+        _scene(turn, agent, recent, _goals(turn)),
+        message=_together(message_of(turn), collected),
+        is_addressed=_is_addressed(turn, collected),
+        collected_ids=collected_ids,
+    )
+
+
+def scene_of(turn: ClaimedTurn, messages: Sequence[MessageView], goals: Sequence[GoalView]) -> Scene:
+    """Return the scene of a look at these messages, whose last one is the turn's."""
+    agent = agent_facts(turn.agent_id, turn.agent_revision, turn.character_version)
+    return _scene(turn, agent, messages, goals)
+
+
+def _scene(
+    turn: ClaimedTurn, agent: AgentFacts, messages: Sequence[MessageView], goals: Sequence[GoalView]
+) -> Scene:
     person = turn.person_id and PersonView(
         id=turn.person_id, name=turn.person_name, is_bot=turn.person_is_bot
     )
-    collected = collected_messages(turn)
-    collected_ids = frozenset(message.id for message in collected)
-    recent = _recent_messages(turn, agent.view.name)
     state = State(
         agent=agent.view,
         room=RoomView(
@@ -99,20 +123,19 @@ def read_scene(turn: ClaimedTurn) -> Scene:
             name=turn.room_name,
         ),
         person=person or None,
-        recent_messages=tuple(message for message in recent if message.id not in collected_ids),
-        conversation_context=turn.room_name,
-        goals=_goals(turn),
+        recent_messages=tuple(messages),
+        conversation_context=turn.conversation_context,
+        goals=tuple(goals),
+        user_context={"relationships": json.loads(turn.relationships or "[]")},
         plugin_states=_plugin_states(turn),
     )
     return Scene(
         turn=turn,
         agent=agent,
-        message=_together(message_of(turn), collected),
+        message=message_of(turn),
         state=state,
         security=security_of(turn),
         now=turn.now,
-        is_addressed=_is_addressed(turn, collected),
-        collected_ids=collected_ids,
     )
 
 

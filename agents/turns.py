@@ -21,7 +21,7 @@ from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.models import Turn
 from agents.streams import StreamEvent, put_event
 from agents.wakeups import wake_after_commit
-from memory.memories import remember
+from memory.conversations import hear
 from memory.writes import wake_embedding
 
 MAX_INTERRUPTS = 3
@@ -202,7 +202,7 @@ def request_stop(turn_id: UUID) -> bool:
         state, lane_id, sequence, message_id, room_id, platform, supports_streaming = row
         if state == Turn.State.STOPPED:
             cursor.execute(LET_LANE_GO_ON, {"lane": lane_id, "sequence": sequence})
-            remember(message_drafts([message_id]))
+            hear(message_drafts([message_id]), from_people=[message_id])
             metrics.MESSAGES_PROCESSED.labels(platform=platform, outcome="stopped").inc()
             transaction.on_commit(wake_embedding)
             wake_after_commit("agents.drain_lane", lane_id=str(lane_id))

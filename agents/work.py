@@ -28,7 +28,7 @@ from agents.scene import destination_of, message_draft
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace, open_trace
 from agents.wakeups import wake, wake_after_commit
-from memory.memories import remember
+from memory.conversations import hear
 from memory.writes import wake_embedding
 from plugins.time_limits import while_wanted
 
@@ -248,7 +248,7 @@ def _die(turn: ClaimedTurn, trace: Trace, stream: TurnStream, reason: str) -> bo
         )
         if not turn.said_count:
             outbox.put(destination_of(turn), [Reply(text=facts.apology)])
-        remember([message_draft(turn)])
+        hear([message_draft(turn)], from_people=[turn.message_id])
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="dead").inc()
@@ -285,7 +285,7 @@ def _stop(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
     """End the turn as a person wished; what was said so far is not sent."""
     with trace.saving():
         turns.end(turn, state=Turn.State.STOPPED)
-        remember([message_draft(turn)])
+        hear([message_draft(turn)], from_people=[turn.message_id])
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="stopped").inc()
@@ -312,7 +312,7 @@ def _make_way(turn: ClaimedTurn, trace: Trace, stream: TurnStream) -> bool:
     with trace.saving():
         if not turns.supersede(turn):
             return False
-        remember([message_draft(turn)])
+        hear([message_draft(turn)], from_people=[turn.message_id])
         transaction.on_commit(wake_embedding)
     metrics.MESSAGES_PROCESSED.labels(platform=turn.room_platform, outcome="superseded").inc()
     stream.put(StreamEvent.DONE, {"state": "superseded"})

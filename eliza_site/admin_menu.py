@@ -43,7 +43,10 @@ GROUPS = (
         (
             ("Memories", "neurology", "memory.memory", ""),
             ("Documents", "description", "memory.document", ""),
+            ("Facts", "fact_check", "memory.fact", ""),
+            ("Episodes", "auto_stories", "memory.episode", ""),
             ("Relationships", "handshake", "memory.relationship", ""),
+            ("Reflection", "self_improvement", "memory.conversation", ""),
         ),
     ),
     (

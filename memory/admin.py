@@ -7,13 +7,15 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from memory.document_admin import DocumentAdmin
+from memory.admin_learnt import message_link, message_links
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
+from memory.relationships import faded
 from plugins.admin_pages import (
     BigTable,
     Page,
@@ -100,9 +102,7 @@ class MemoryAdmin(BigTable):
     @column("came from")
     def sources(self, memory: Memory) -> SafeString | str:
         """Return links to the messages that it was made from."""
-        links = ((reverse("admin:agents_message_change", args=[key]), key) for key in memory.source_messages)
-        shown = format_html_join(", ", '<a class="eliza-link" href="{}">message {}</a>', links)
-        return shown or "–"
+        return message_links(memory.source_messages)
 
     @column("replaced by")
     def replaced_by(self, memory: Memory) -> SafeString | str:
@@ -120,12 +120,13 @@ class RelationshipAdmin(ReadOnly, BigTable):
         "user_b",
         "strength_bar",
         "agent",
+        "room",
         "tag_list",
         "updated_at",
     )
     list_display_links = ("user_a", "relationship_type")
     list_filter = ("agent", WhenFilter)
-    list_select_related = ("agent", "user_a", "user_b")
+    list_select_related = ("agent", "user_a", "user_b", "room")
     list_defer = ("evidence", "agent__settings")
     search_fields = (
         "relationship_type",
@@ -135,20 +136,27 @@ class RelationshipAdmin(ReadOnly, BigTable):
     id_search_fields = ("pk", "user_a", "user_b")
     fields = (
         ("user_a", "user_b"),
-        ("relationship_type", "strength_bar"),
+        ("relationship_type", "room"),
+        ("strength_bar", "unfaded"),
         ("agent", "tag_list"),
         "shown_evidence",
         ("created_at", "updated_at"),
     )
-    readonly_fields = ("strength_bar", "tag_list", "shown_evidence")
+    readonly_fields = ("strength_bar", "unfaded", "tag_list", "shown_evidence")
 
-    @column("strength", ordering="strength")
+    @column("strength now", ordering="strength")
     def strength_bar(self, relationship: Relationship) -> SafeString:
-        """Return the strength as a bar and a number."""
+        """Return the strength, as it has faded by now, as a bar and a number."""
+        strength = faded(relationship.strength, relationship.updated_at, now=timezone.now())
         return format_html(
             '<meter class="eliza-strength" min="0" max="1" value="{}">{}</meter> {}',
-            *[f"{relationship.strength:.2f}"] * 3,
+            *[f"{strength:.2f}"] * 3,
         )
+
+    @column("strength when it last grew")
+    def unfaded(self, relationship: Relationship) -> str:
+        """Return the strength that stands in the row."""
+        return f"{relationship.strength:.2f}"
 
     @column("tags")
     def tag_list(self, relationship: Relationship) -> str:
@@ -165,8 +173,13 @@ class ObjectiveRows(Rows):
     """The parts of a goal."""
 
     model = Objective
-    fields = ("position", "description", "is_done", "done_at")
-    readonly_fields = ("done_at",)
+    fields = ("position", "description", "is_done", "done_at", "shown_by")
+    readonly_fields = ("done_at", "shown_by")
+
+    @column("shown by")
+    def shown_by(self, objective: Objective) -> SafeString | str:
+        """Return a link to the message that showed it to be done."""
+        return message_link(objective.shown_by_message)
 
 
 @admin.register(Goal)

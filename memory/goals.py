@@ -5,7 +5,9 @@ A goal that becomes completed emits `goal:completed`, in the same transaction.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from functools import reduce
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -55,20 +57,29 @@ def set_goal(
         return _settle(goal, status, completed_objectives)
 
 
-def advance(goal_id: UUID, *, completed_objectives: Sequence[str]) -> GoalView:
+def advance(
+    goal_id: UUID, *, completed_objectives: Sequence[str], shown_by_message: UUID | None = None
+) -> GoalView:
     """Mark the objectives of these descriptions as done; with its last one the goal is completed.
 
+    `shown_by_message` is the message that showed it.
     Raises: Goal.DoesNotExist.
     """
     with transaction.atomic(savepoint=False):
         goal = Goal.objects.select_for_update().get(id=goal_id)
-        return _settle(goal, goal.status, completed_objectives)
+        return _settle(goal, goal.status, completed_objectives, shown_by_message)
 
 
-def find_active_goals(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> list[GoalView]:
-    """Find the goals that may be spoken of here, oldest first, with their objectives, in one statement."""
+def find_active_goals(
+    agent_id: UUID, room_id: UUID | None, person_id: UUID | None, *others: UUID
+) -> list[GoalView]:
+    """Find the goals that may be spoken of here, oldest first, with their objectives, in one statement.
+
+    With `others`, those that may be spoken of with any of the people.
+    """
+    visible = (Goal.objects.visible_to(agent_id, room_id, person) for person in (person_id, *others))
     rows = (
-        Goal.objects.visible_to(agent_id, room_id, person_id)
+        reduce(operator.or_, visible)
         .active()
         .order_by("created_at", "id", "objectives__position")
         .values_list("id", "name", "status", "objectives__description", "objectives__is_done")
@@ -92,13 +103,15 @@ def _add_objectives(goal: Goal, descriptions: Sequence[str]) -> None:
     )
 
 
-def _settle(goal: Goal, status: str, completed_objectives: Sequence[str]) -> GoalView:
+def _settle(
+    goal: Goal, status: str, completed_objectives: Sequence[str], shown_by_message: UUID | None = None
+) -> GoalView:
     """Mark what is done, and change the goal's status if that or the caller says so."""
     wanted = [text[:DESCRIPTION_MAX] for text in completed_objectives]
     changed = 0
     if wanted:
         changed = goal.objectives.filter(description__in=wanted, is_done=False).update(
-            is_done=True, done_at=Now()
+            is_done=True, done_at=Now(), shown_by_message=shown_by_message
         )
     objectives = tuple(goal.objectives.order_by("position").values_list("description", "is_done"))
     if status == Goal.Status.ACTIVE and changed and all(is_done for _, is_done in objectives):

@@ -35,7 +35,7 @@ class MemoryDraft:
     """A memory that is to be kept. `source_key` says what it was made from: it is kept once for each agent.
 
     `source_messages` are the ids of the messages that it came from. Without an `embedding` it gets one in
-    the background.
+    the background, and without an `id` one of its own.
     Unit: `importance` from 0 to 1.
     """
 
@@ -53,6 +53,7 @@ class MemoryDraft:
     source_key: str | None = None
     embedding: Sequence[float] | None = None
     embedding_model: str = ""
+    id: UUID | None = None
 
 
 def scope_for(room_type: str) -> str:
@@ -69,17 +70,26 @@ def remember(drafts: Sequence[MemoryDraft]) -> int:
     """
     if not drafts:
         return 0
+    statement, parameters = insertion(drafts)
+    with timed("remember"), connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
+def insertion(drafts: Sequence[MemoryDraft]) -> tuple[str, list[Any]]:
+    """Return the statement that keeps the drafts, without a RETURNING, and its parameters.
+
+    Raises: as `remember`.
+    """
     parameters: list[Any] = []
     for draft in drafts:
         parameters += _row(draft)
     rows = ", ".join([_VALUES] * len(drafts))
-    with timed("remember"), connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO memory_memory ({_COLUMNS}) VALUES {rows}"  # noqa: S608
-            " ON CONFLICT (agent_id, source_key) DO NOTHING",
-            parameters,
-        )
-        return int(cursor.rowcount)
+    statement = (
+        f"INSERT INTO memory_memory ({_COLUMNS}) VALUES {rows}"  # noqa: S608
+        " ON CONFLICT (agent_id, source_key) DO NOTHING"
+    )
+    return statement, parameters
 
 
 def _row(draft: MemoryDraft) -> tuple[Any, ...]:
@@ -95,7 +105,7 @@ def _row(draft: MemoryDraft) -> tuple[Any, ...]:
         check_size(draft.embedding, draft.embedding_model)
         vector = vector_text(draft.embedding)
     return (
-        uuid7(),
+        draft.id or uuid7(),
         draft.agent_id,
         draft.person_id,
         draft.room_id,

@@ -10,33 +10,46 @@ from uuid import UUID
 
 from django.db import connection
 
-from memory.facts import key_of
-from memory.models import Memory
-from memory.relationships import EVIDENCE_MAX
+from memory.fact_rows import end_doubles
+from memory.facts import about_of, key_of
+from memory.models import Fact, Memory
+from memory.relationships import EVIDENCE_MAX, FADED
 
 _RELATIONSHIPS = """
 WITH gone AS (
     DELETE FROM memory_relationship WHERE user_a_id = %(person)s OR user_b_id = %(person)s RETURNING *
 )
 INSERT INTO memory_relationship AS kept
-    (id, agent_id, user_a_id, user_b_id, relationship_type, strength, tags, evidence, created_at, updated_at)
+    (id, agent_id, user_a_id, user_b_id, relationship_type, room_id, strength, tags, evidence, created_at,
+     updated_at)
 SELECT gen_random_uuid(), agent_id, CASE WHEN user_a_id = %(person)s THEN %(into)s::uuid ELSE user_a_id END,
        CASE WHEN user_b_id = %(person)s THEN %(into)s::uuid ELSE user_b_id END,
-       relationship_type, strength, tags, evidence, created_at, updated_at
+       relationship_type, room_id, strength, tags, evidence, created_at, updated_at
 FROM gone
 WHERE %(into)s::uuid NOT IN (user_a_id, user_b_id)
-ON CONFLICT (agent_id, user_a_id, user_b_id, relationship_type) DO UPDATE SET
-    strength = greatest(kept.strength, excluded.strength),
+ON CONFLICT (agent_id, user_a_id, user_b_id, relationship_type, room_id) DO UPDATE SET
+    strength = CASE WHEN {kept} >= {gone} THEN kept.strength ELSE excluded.strength END,
+    updated_at = CASE WHEN {kept} >= {gone} THEN kept.updated_at ELSE excluded.updated_at END,
     tags = (SELECT coalesce(jsonb_agg(DISTINCT tag), '[]')
             FROM jsonb_array_elements(kept.tags || excluded.tags) AS tag),
     evidence = (
         SELECT coalesce(jsonb_agg(item ORDER BY place), '[]')
         FROM jsonb_array_elements(kept.evidence || excluded.evidence) WITH ORDINALITY AS listed (item, place)
         WHERE place > jsonb_array_length(kept.evidence || excluded.evidence) - %(most)s
-    ),
-    updated_at = greatest(kept.updated_at, excluded.updated_at)
-"""
+    )
+""".replace("{kept}", FADED.format(row="kept")).replace("{gone}", FADED.format(row="excluded"))
 """What stood between the two has nobody left on one of its ends, and vanishes."""
+
+_EPISODES = (
+    """
+    UPDATE memory_conversation SET episode_people = array_replace(episode_people, %(person)s, %(into)s)
+    WHERE %(person)s = ANY(episode_people)
+    """,
+    """
+    UPDATE memory_episode SET participants = replace(participants::text, %(person)s::text, %(into)s::text)::jsonb
+    WHERE participants ? %(person)s::text
+    """,
+)
 
 _GOALS = (
     """
@@ -72,8 +85,10 @@ def merge_person(person_id: UUID, into_id: UUID) -> None:
     names: dict[str, Any] = {"person": person_id, "into": into_id, "most": EVIDENCE_MAX}
     _merge_facts(person_id, into_id)
     Memory.objects.filter(person_id=person_id).update(person_id=into_id)
+    Fact.objects.filter(subject_id=person_id).update(subject_id=into_id)
+    end_doubles(into_id)
     with connection.cursor() as cursor:
-        for statement in (_RELATIONSHIPS, *_GOALS):
+        for statement in (_RELATIONSHIPS, *_EPISODES, *_GOALS):
             cursor.execute(statement, names)
 
 
@@ -82,16 +97,22 @@ def _merge_facts(person_id: UUID, into_id: UUID) -> None:
 
     A fact that both have is superseded by the other's: it surfaces once, and is there still.
     """
-    facts = Memory.objects.filter(
-        person_id=person_id, kind=Memory.Kind.FACT, source_key__startswith="fact:"
-    ).only("pk", "agent_id", "text", "scope", "room_id", "source_key")
-    for fact in facts.order_by("pk"):
-        if fact.source_key != key_of(fact.text, fact.scope, person_id, fact.room_id):
+    rows = (
+        Memory.objects.filter(
+            person_id=person_id, kind=Memory.Kind.FACT, source_key__startswith="fact:", superseded_by=None
+        )
+        .order_by("pk")
+        .values_list("pk", "agent_id", "text", "scope", "room_id", "source_key", "fact__subject_id")
+    )
+    for pk, agent_id, text, scope, room_id, source_key, subject_id in rows:
+        # Of one that was kept before facts had rows of their own, nothing else is known than whose it is.
+        about = "" if subject_id is None else about_of(person_id, subject_id)
+        keys = [key_of(text, scope, one, room_id, about=about) for one in (person_id, into_id)]
+        if source_key != keys[0]:
             continue
-        key = key_of(fact.text, fact.scope, into_id, fact.room_id)
-        same = Memory.objects.filter(agent_id=fact.agent_id, source_key=key).values_list("pk", flat=True)
+        same = Memory.objects.filter(agent_id=agent_id, source_key=keys[1]).values_list("pk", flat=True)
         known = same.first()
         if known is None:
-            Memory.objects.filter(pk=fact.pk).update(source_key=key)
+            Memory.objects.filter(pk=pk).update(source_key=keys[1])
         else:
-            Memory.objects.filter(pk=fact.pk, superseded_by=None).update(superseded_by=known)
+            Memory.objects.filter(pk=pk).update(superseded_by=known)

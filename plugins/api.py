@@ -16,6 +16,17 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from plugins.citations import Citation as Citation
+from plugins.learning import AdvanceGoal as AdvanceGoal
+from plugins.learning import Conversation as Conversation
+from plugins.learning import KnownFact as KnownFact
+from plugins.learning import LearnFact as LearnFact
+from plugins.learning import Model as Model
+from plugins.learning import ModelAnswer as ModelAnswer
+from plugins.learning import Question as Question
+from plugins.learning import Relate as Relate
+from plugins.learning import Remember as Remember
+from plugins.learning import SetGoal as SetGoal
+from plugins.learning import Summarise as Summarise
 
 JSONObject = Mapping[str, Any]
 
@@ -173,7 +184,7 @@ class Services(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What each plugin function receives."""
+    """What each plugin function receives; `conversation` only an evaluator that looks at one."""
 
     turn_id: UUID
     now: dt.datetime
@@ -184,6 +195,7 @@ class Context:
     arguments: JSONObject = field(default_factory=dict)
     previous_results: tuple[ActionResult, ...] = ()
     settings: JSONObject = field(default_factory=dict)
+    conversation: Conversation | None = None
 
 
 # What a plugin wants changed -----------------------------------------------------------------------------
@@ -195,35 +207,6 @@ class Say:
 
     text: str
     attachments: tuple[Attachment, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Remember:
-    """Keep this as a memory; `about_person` scopes it to the turn's person."""
-
-    text: str
-    kind: Literal["fact", "episode", "document"] = "fact"
-    importance: float = 0.5
-    about_person: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetGoal:
-    """Create the goal of this name for the agent, or change its status and objectives."""
-
-    name: str
-    status: Literal["active", "completed", "failed", "cancelled"] = "active"
-    objectives: tuple[str, ...] = ()
-    completed_objectives: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relate:
-    """Note a relationship between the agent's person and another person."""
-
-    other_person_id: UUID
-    relationship_type: str
-    strength_change: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +226,7 @@ class Schedule:
     arguments: JSONObject = field(default_factory=dict)
 
 
-Effect = Say | Remember | SetGoal | Relate | SetPluginState | Schedule
+Effect = Say | Remember | SetGoal | AdvanceGoal | LearnFact | Relate | Summarise | SetPluginState | Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +309,8 @@ class Provider:
 class Evaluator:
     """Something that learns from a finished turn; it runs after the reply, never in its way.
 
+    One that `looks_at` conversations is called once after every so many messages in a room, and when it has
+    paused, in place of once a turn; `always_run` is for the others.
     Unit: `time_limit_seconds` in seconds.
     """
 
@@ -334,6 +319,7 @@ class Evaluator:
     description: str = ""
     validate: Callable[[Context], bool] = _always
     always_run: bool = False
+    looks_at: Literal["turn", "conversation"] = "turn"
     time_limit_seconds: float = 60.0
 
 

@@ -32,9 +32,12 @@ BUILTINS = (
     "plugins.builtin.character",
     "plugins.builtin.clock",
     "plugins.builtin.documents",
+    "plugins.builtin.episodes",
     "plugins.builtin.facts",
     "plugins.builtin.goals",
     "plugins.builtin.recent_messages",
+    "plugins.builtin.reflection",
+    "plugins.builtin.relationships",
     "plugins.builtin.reply",
 )
 # Names of these kinds are one namespace over all plugins; a task is known by its plugin and its name.

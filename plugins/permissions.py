@@ -8,15 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from plugins.api import Effect, Permission, Relate, Remember, Say, Schedule, SetGoal, SetPluginState
+from plugins.api import (
+    AdvanceGoal,
+    Effect,
+    LearnFact,
+    Permission,
+    Relate,
+    Remember,
+    Say,
+    Schedule,
+    SetGoal,
+    SetPluginState,
+    Summarise,
+)
 from plugins.loader import Origin
 from plugins.registry import get_registry
 
 _NEEDED: dict[type, Permission | None] = {
     Say: Permission.SAY,
     Remember: Permission.WRITE_MEMORY,
+    LearnFact: Permission.WRITE_MEMORY,
     Relate: Permission.WRITE_MEMORY,
+    Summarise: Permission.WRITE_MEMORY,
     SetGoal: Permission.WRITE_GOALS,
+    AdvanceGoal: Permission.WRITE_GOALS,
     Schedule: Permission.SCHEDULE,
     # A plugin's own state is its own.
     SetPluginState: None,
@@ -45,6 +60,17 @@ def granted_permissions(plugin: str) -> frozenset[str]:
     if loaded is None or loaded.origin is Origin.INSTALLED:
         return frozenset()
     return frozenset(loaded.plugin.permissions)
+
+
+def check_permission(plugin: str, needed: Permission, what: str) -> None:
+    """Refuse what the plugin was not granted.
+
+    Raises: PermissionDenied, naming the plugin, what it wants and the cure.
+    """
+    if needed not in granted_permissions(plugin):
+        raise PermissionDenied(
+            f"The plugin {plugin!r} may not {what}: that needs {needed.value!r}. {_cure(plugin, needed)}"
+        )
 
 
 def check_effects(plugin: str, effects: Iterable[Effect]) -> None:

@@ -81,6 +81,16 @@ class Components:
         return None
 
     @cached_property
+    def turn_evaluators(self) -> tuple[Registered[Evaluator], ...]:
+        """The evaluators that look at each turn."""
+        return tuple(found for found in self.evaluators if found.component.looks_at == "turn")
+
+    @cached_property
+    def conversation_evaluators(self) -> tuple[Registered[Evaluator], ...]:
+        """The evaluators that look at what was said in a room since the last look."""
+        return tuple(found for found in self.evaluators if found.component.looks_at == "conversation")
+
+    @cached_property
     def _actions_by_name(self) -> dict[str, Registered[Action]]:
         names = {normalised(action.component.name): action for action in self.actions}
         for action in self.actions:

@@ -84,6 +84,8 @@ def _component_faults(kind: str, components: tuple[Any, ...]) -> Iterator[str]:
         yield from _limit_faults(where, component)
         if isinstance(component, Action):
             yield from (f"{where}: {fault}" for fault in _schema_faults(component.parameters))
+        if isinstance(component, Evaluator) and component.looks_at not in ("turn", "conversation"):
+            yield f"{where}: `looks_at` is {component.looks_at!r}, not 'turn' or 'conversation'"
         if isinstance(component, Task):
             try:
                 check_schedule(component.schedule)

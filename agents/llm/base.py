@@ -28,7 +28,8 @@ class ChatMessage:
 class CompletionRequest:
     """What is asked of a model.
 
-    `model` is the model's name at its server. With `json_schema`, the answer is asked for as JSON of it.
+    `model` is the model's name at its server. With `json_schema`, the answer is asked for as JSON of it; with
+    `tool` too, it may come as a call of a tool of that name, whose arguments have the schema.
     Unit: `timeout_seconds` bounds the whole call, streaming included.
     """
 
@@ -38,6 +39,7 @@ class CompletionRequest:
     temperature: float = 0.7
     stop: tuple[str, ...] = ()
     json_schema: Mapping[str, Any] | None = None
+    tool: str = ""
     timeout_seconds: float = 90.0
 
 
@@ -51,7 +53,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """What a model answered.
+    """What a model answered. Where it called the tool, `text` has the call's arguments.
 
     Unit: `milliseconds` of the whole call, `first_token_milliseconds` until the first text.
     """
@@ -63,6 +65,7 @@ class Completion:
     usage: Usage
     milliseconds: float
     first_token_milliseconds: float | None = None
+    is_tool_call: bool = False
 
 
 class ModelFailure(StrEnum):

@@ -22,7 +22,14 @@ from agents.llm.streams import AnswerReader
 from plugins.time_limits import call_within, while_wanted
 
 # What a server may refuse without the call losing its sense, and what is asked instead.
-OPTIONAL = {"stream_options": None, "temperature": None, "max_tokens": "max_completion_tokens"}
+OPTIONAL = {
+    "stream_options": None,
+    "temperature": None,
+    "max_tokens": "max_completion_tokens",
+    # One that refuses both together names the tools, and keeps the schema.
+    "tools": None,
+    "response_format": None,
+}
 
 # The client ends a call at its deadline by itself; only one that does not is left this much later.
 LATE_SECONDS = 5.0
@@ -64,6 +71,8 @@ class OpenAICompatibleModel:
             if on_token is not None:
                 on_token(piece)
         text = "".join(reader.pieces)
+        is_tool_call = not text.strip() and bool(reader.call)
+        text = reader.call if is_tool_call else text
         if not text.strip():
             reason = f" (it ended by {reader.finish_reason})" if reader.finish_reason else ""
             raise ModelError(
@@ -77,6 +86,7 @@ class OpenAICompatibleModel:
             usage=reader.usage,
             milliseconds=(time.monotonic() - started) * 1000,
             first_token_milliseconds=(first_at - started) * 1000 if first_at else None,
+            is_tool_call=is_tool_call,
         )
 
     def _pieces(
@@ -198,6 +208,9 @@ def _body_of(request: CompletionRequest, server: Server) -> dict[str, Any]:
     if request.json_schema is not None:
         schema = {"name": "answer", "schema": request.json_schema, "strict": _is_strict(request.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.tool:
+            function = {"name": request.tool, "parameters": request.json_schema}
+            body["tools"] = [{"type": "function", "function": function}]
     if server.refused_options:
         for option, instead in OPTIONAL.items():
             if server.refuses(request.model, option):

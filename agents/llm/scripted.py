@@ -10,10 +10,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from agents.llm.base import Completion, CompletionRequest, ModelError, ModelFailure, Usage
 
-Answer = str | ModelError
+
+@dataclass(frozen=True)
+class ToolCall:
+    """An answer by a call of the tool that was offered, with these arguments as JSON."""
+
+    arguments: str
+
+
+Answer = str | ToolCall | ModelError
 Script = Callable[[CompletionRequest], Answer]
 TOKEN = re.compile(r"\s*\S+|\s+$")
 NAME = re.compile(r"scripted(?:@(?P<seconds>\d{1,3}(?:\.\d{1,3})?))?:(?P<answer>.*)", re.DOTALL)
@@ -29,7 +38,7 @@ class ScriptedModel:
     provider = "scripted"
 
     def __init__(self, answers: Iterable[Answer] | Script | Answer, *, token_seconds: float = 0.0) -> None:
-        if isinstance(answers, str | ModelError):
+        if isinstance(answers, str | ToolCall | ModelError):
             answers = [answers]
         self._script: Script | None = answers if callable(answers) else None
         self._answers: list[Answer] = [] if callable(answers) else list(answers)
@@ -55,25 +64,28 @@ class ScriptedModel:
         answer = self._next_answer(request)
         if isinstance(answer, ModelError):
             raise answer
-        tokens = TOKEN.findall(answer)
+        is_tool_call = isinstance(answer, ToolCall)
+        text = answer.arguments if isinstance(answer, ToolCall) else answer
+        tokens = TOKEN.findall(text)
         first_at: float | None = None
         for token in tokens:
             if self._token_seconds:
                 time.sleep(self._token_seconds)
             self._stop_if_due(request, started, is_cancelled)
             first_at = first_at or time.monotonic()
-            if on_token is not None:
+            if on_token is not None and not is_tool_call:
                 on_token(token)
-        if not answer.strip():
+        if not text.strip():
             raise ModelError("The script answered nothing.", failure=ModelFailure.EMPTY)
         return Completion(
-            text=answer,
+            text=text,
             model=request.model,
             provider=self.provider,
             finish_reason="stop",
             usage=Usage(input_tokens=_words(request), output_tokens=len(tokens)),
             milliseconds=(time.monotonic() - started) * 1000,
             first_token_milliseconds=(first_at - started) * 1000 if first_at else None,
+            is_tool_call=is_tool_call,
         )
 
     def _next_answer(self, request: CompletionRequest) -> Answer:

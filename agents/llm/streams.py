@@ -31,6 +31,13 @@ class AnswerReader:
     is_whole: bool = False
     _rest: bytes = b""
     _characters: int = 0
+    _calls: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def call(self) -> str:
+        """The arguments of the tool that was called, as JSON; of several calls, a list; empty without one."""
+        calls = [text for _place, text in sorted(self._calls.items()) if text.strip()]
+        return calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]" if calls else ""
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Yield the pieces of text that became whole with these bytes.
@@ -66,6 +73,7 @@ class AnswerReader:
             raise self._garbage("an answer without a message")
         self.is_done = True
         self._note(payload, choice)
+        self._take_calls(message.get("tool_calls"))
         yield self._take(message.get("content"))
 
     def _read_line(self, line: bytes) -> Iterator[str]:
@@ -81,6 +89,7 @@ class AnswerReader:
             delta = choice.get("delta") or {}
             if not isinstance(delta, dict):
                 raise self._garbage("a chunk whose delta is no object")
+            self._take_calls(delta.get("tool_calls"))
             piece = self._take(delta.get("content"))
             if piece:
                 yield piece
@@ -124,12 +133,32 @@ class AnswerReader:
             return ""
         if not isinstance(content, str):
             raise self._garbage(f"content that is no text but {type(content).__name__}")
-        self._characters += len(content)
-        if self._characters > MAX_TEXT_CHARACTERS:
-            raise self._garbage(f"an answer longer than {MAX_TEXT_CHARACTERS} characters")
+        self._count(content)
         if content:
             self.pieces.append(content)
         return content
+
+    def _take_calls(self, calls: object) -> None:
+        """Join the arguments of the tools that are called, which come in pieces as the words do."""
+        if calls is None:
+            return
+        if not isinstance(calls, list):
+            raise self._garbage(f"tool calls that are no list but {type(calls).__name__}")
+        for place, call in enumerate(calls):
+            function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                raise self._garbage("a tool call without a function")
+            index, arguments = call.get("index", place), function.get("arguments")
+            # Some servers send them as an object.
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+            self._count(text)
+            place = index if isinstance(index, int) else place
+            self._calls[place] = self._calls.get(place, "") + text
+
+    def _count(self, text: str) -> None:
+        self._characters += len(text)
+        if self._characters > MAX_TEXT_CHARACTERS:
+            raise self._garbage(f"an answer longer than {MAX_TEXT_CHARACTERS} characters")
 
     def _garbage(self, what: str) -> ModelError:
         return ModelError(f"{self.base_url} sent {what}.", failure=ModelFailure.GARBAGE)

@@ -15,7 +15,8 @@ from agents.outbox import Reply
 from agents.scene import Scene, destination_of, message_draft
 from agents.trace import Trace
 from agents.wakeups import wake_after_commit
-from memory.memories import MemoryDraft, remember
+from memory.conversations import hear
+from memory.memories import MemoryDraft
 from memory.writes import wake_embedding
 
 
@@ -39,12 +40,14 @@ def end_turn(
             turn,
             state=Turn.State.DONE,
             outcome=Turn.Outcome.REPLIED if replies else Turn.Outcome.SILENT,
-            evaluation=(Turn.Evaluation.DUE if scene.agent.components.evaluators else Turn.Evaluation.NONE),
+            evaluation=(
+                Turn.Evaluation.DUE if scene.agent.components.turn_evaluators else Turn.Evaluation.NONE
+            ),
             character_version_id=scene.agent.character_version_id,
         )
         message_ids = outbox.put(destination_of(turn), replies)
-        remember(_drafts(scene, replies, message_ids, embedding, embedding_model))
-        if scene.agent.components.evaluators:
+        hear(_drafts(scene, replies, message_ids, embedding, embedding_model), from_people=[turn.message_id])
+        if scene.agent.components.turn_evaluators:
             wake_after_commit("agents.evaluate_turn", lane_id=str(turn.lease.lane_id))
         is_released = lanes.release_if_empty(turn.lease)
         transaction.on_commit(wake_embedding)

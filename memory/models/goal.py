@@ -43,7 +43,7 @@ class Goal(models.Model):
 
 
 class Objective(models.Model):
-    """A part of a goal."""
+    """A part of a goal. `shown_by_message` is the message that showed it to be done, where one did."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     goal = models.ForeignKey(Goal, on_delete=models.CASCADE, related_name="objectives")
@@ -51,6 +51,7 @@ class Objective(models.Model):
     description = models.CharField(max_length=500)
     is_done = models.BooleanField(default=False)
     done_at = models.DateTimeField(null=True, blank=True)
+    shown_by_message = models.UUIDField(null=True, blank=True)
 
     class Meta:
         ordering = ["position"]

@@ -68,6 +68,11 @@ class Memory(models.Model):
             models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
             models.Index(fields=["agent"], name="memory_of_agent", condition=models.Q(scope="agent")),
             models.Index(
+                fields=["agent", "room"],
+                name="memory_facts_of_room",
+                condition=models.Q(kind="fact", superseded_by__isnull=True),
+            ),
+            models.Index(
                 fields=["created_at"], name="memory_unembedded", condition=models.Q(embedding__isnull=True)
             ),
         ]

@@ -18,6 +18,7 @@ from plugins.api import (
     Evaluator,
     Permission,
     Plugin,
+    Question,
     Schedule,
     Task,
     TaskContext,
@@ -51,6 +52,20 @@ def learn(context: Context) -> EvaluationResult:
     return EvaluationResult(effects=(_mark("learnt", context.message.text),))
 
 
+def look_back(context: Context) -> EvaluationResult:
+    conversation = context.conversation
+    assert conversation is not None
+    question = Question(
+        purpose="errands",
+        instruction="Sum it up.",
+        text=f"Look: {conversation.lines()}",
+        schema={"type": "object"},
+    )
+    context.services.get_service("model").ask(question)
+    heard = [message for message in conversation.messages if not message.is_from_agent]
+    return EvaluationResult(effects=tuple(_mark("reflected", message.text) for message in heard))
+
+
 def do_nothing(_context: TaskContext) -> None:
     return None
 
@@ -58,12 +73,15 @@ def do_nothing(_context: TaskContext) -> None:
 plugin = Plugin(
     name="errands",
     description="Marks what was done.",
-    permissions=frozenset({Permission.SCHEDULE, Permission.NETWORK}),
+    permissions=frozenset({Permission.SCHEDULE, Permission.NETWORK, Permission.CALL_MODEL}),
     actions=(
         Action(name=NOTE, description="Note it.", execute=note),
         Action(name=POST, description="Post it.", execute=work_outward, works_outward=True, idempotent=True),
         Action(name=PAY, description="Pay it.", execute=work_outward, works_outward=True),
     ),
-    evaluators=(Evaluator(name="ERRANDS", evaluate=learn),),
+    evaluators=(
+        Evaluator(name="ERRANDS", evaluate=learn),
+        Evaluator(name="LOOKING_BACK", evaluate=look_back, looks_at="conversation"),
+    ),
     tasks=(Task(name="mark", schedule="once", execute=do_nothing),),
 )

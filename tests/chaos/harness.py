@@ -227,6 +227,10 @@ class Fleet:
         """Return how often the evaluator's effect was applied for each message."""
         return [self._marks("learnt", one.text) for one in spoken]
 
+    def reflected(self, spoken: Sequence[Spoken]) -> list[int]:
+        """Return how often what was learnt from a look was applied for each message."""
+        return [self._marks("reflected", one.text) for one in spoken]
+
     def noted(self, spoken: Sequence[Spoken]) -> list[int]:
         """Return how often the effect of NOTE was applied for each message."""
         return [self._marks(errands.NOTE, one.said.external_id) for one in spoken]
@@ -373,6 +377,8 @@ def _environment(folder: Path, database: str, valkey: str, model: str) -> dict[s
         "EVALUATION_LEASE_SECONDS": str(LEASE_SECONDS),
         "DISPATCH_PERIOD_SECONDS": str(DISPATCH_SECONDS),
         "PERSON_MESSAGES_PER_MINUTE": "1000000",
+        # Faults of turns are judged without looks at conversations: `test_reflection.py` has a fleet that looks.
+        "REFLECT_AFTER_MESSAGES": "0",
         "CRASHPOINTS": str(folder / "plan.json"),
         "ELIZA_PLUGINS": "tests.chaos.errands",
         errands.DONE_VARIABLE: str(folder / "errands.txt"),

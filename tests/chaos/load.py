@@ -13,7 +13,9 @@ from tests.chaos.harness import CONVERGE_SECONDS, KEYED, KEYLESS, Fleet, Spoken
 from transports.verdicts import Verdict
 
 KINDS = ("", "", "", NOTE, POST)
-RARE_POINTS = {"dispatcher.found", "lane.before_release"}
+RARE_POINTS = {"dispatcher.found", "lane.before_release"} | {
+    point for point in POINTS if point.startswith(("reflection.", "evaluator."))
+}
 COMMON_POINTS = sorted(set(POINTS) - RARE_POINTS)
 PROBE_MESSAGES = 30
 LOOK_EVERY = 5

@@ -15,6 +15,7 @@ import pytest
 from agents.crashpoints import POINTS, Fault, Kind
 from tests.chaos.errands import NOTE, PAY, POST
 from tests.chaos.harness import KEYED, KEYLESS, Fleet, Spoken
+from tests.chaos.test_reflection import LOOKS
 
 pytestmark = pytest.mark.fleet
 
@@ -116,8 +117,8 @@ ROWS = (
     Row(point="evaluation.before_commit", promise=learnt_once),
     Row(point="evaluation.after_commit", promise=learnt_once),
 )
-APART = {"dispatcher.found", "lane.before_release"}
-"""Points that a plain message does not come to: each has a test of its own below."""
+APART = {"dispatcher.found", "lane.before_release", *LOOKS}
+"""Points that a plain message does not come to: each has a test of its own, below or in `test_reflection.py`."""
 
 
 def test_every_point_has_a_row() -> None:

@@ -26,7 +26,17 @@ from agents.models import (
     Turn,
     World,
 )
-from memory.models import Chunk, Document, Goal, Memory, Objective, Relationship
+from memory.models import (
+    Chunk,
+    Conversation,
+    Document,
+    Episode,
+    Fact,
+    Goal,
+    Memory,
+    Objective,
+    Relationship,
+)
 from plugins.models import Event, Plugin, PluginState, ScheduledTask, TaskRun
 from transports.models import ApiKey, Connection
 
@@ -302,6 +312,37 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
             )
             for n, kept in enumerate(rows.memories)
         ),
+    )
+    rows.facts = create(
+        Fact,
+        (
+            Fact(
+                memory=memory,
+                subject=memory.person,
+                attribute="lives_in",
+                last_seen_at=now,
+                ended_at=now if number else None,
+                ended_by_message=rows.messages[0].pk if number else None,
+            )
+            for number, memory in enumerate(rows.memories)
+        ),
+    )
+    rows.episodes = create(
+        Episode,
+        (
+            Episode(
+                memory=memory,
+                first_message=rows.messages[0].pk,
+                last_message=rows.messages[0].pk,
+                began_at=now,
+                ended_at=now,
+            )
+            for memory in rows.memories
+        ),
+    )
+    rows.conversations = create(
+        Conversation,
+        (Conversation(agent=rows.agents[n], room=rows.rooms[n], heard_at=now) for n in numbers),
     )
     others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
     rows.relationships = create(

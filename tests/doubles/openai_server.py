@@ -8,7 +8,8 @@ A model named `fail:<fault>` brings a fault, `echo` answers the last message, `e
 `settings.fault` brings the fault for every model. Faults: a status code such as `401` or `429`, or one of
 `hang`, `half`, `garbage`, `types`, `empty`, `huge`, `silence`, `drip`, `error-event`, `no-usage`,
 `no-stream-options`, `no-stream`, `modern`, `late-silence`, `quota`, `dimensions`, `not-finite`, `no-base64`,
-`refuses-base64`. `settings.drop_next` closes the connection at the next request.
+`refuses-base64`, `refuses-tools`, `refuses-schema`. With `settings.calls_tools`, the answer comes as a call of the
+tool that was offered. `settings.drop_next` closes the connection at the next request.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Settings:
     fault: str = ""
     retry_after: dict[str, str] = field(default_factory=dict)
     drop_next: bool = False
+    calls_tools: bool = False
 
 
 # What it answers -----------------------------------------------------------------------------------------
@@ -115,6 +117,22 @@ def reply(status: int, payload: Any, headers: dict[str, str] | None = None) -> b
     lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def tool_calls_of(model: str, text: str, chunks: int) -> tuple[bytes, ...]:
+    """Make the events of a streamed answer that calls a tool; an answer that is a JSON list is a call for each."""
+    calls = [json.dumps(part) for part in json.loads(text)] if text.startswith("[") else [text]
+    events = []
+    for index, arguments in enumerate(calls):
+        head = {"index": index, "id": f"call-{index}", "type": "function"}
+        deltas = [{**head, "function": {"name": "answer", "arguments": ""}}]
+        deltas += [
+            {"index": index, "function": {"arguments": piece}} for piece in pieces_of(arguments, chunks)
+        ]
+        events += [{"delta": {"tool_calls": [delta]}, "finish_reason": None} for delta in deltas]
+    events.append({"delta": {}, "finish_reason": "tool_calls"})
+    made = [event({"model": model, "choices": [{"index": 0, **choice}]}) for choice in events]
+    return (*made, event(b"[DONE]") + b"0\r\n\r\n")
 
 
 STREAM_HEAD = (
@@ -240,6 +258,13 @@ class Connection(asyncio.Protocol):
             return self.refuse("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
         if fault == "modern" and "temperature" in request:
             return self.refuse("Unsupported value: 'temperature'. Only the default (1) value is supported.")
+        if fault == "refuses-tools" and "tools" in request:
+            return self.refuse("Cannot use custom grammar constraints with tools.")
+        if fault == "refuses-schema" and "response_format" in request:
+            return self.refuse("This response_format type is unavailable now")
+        if settings.calls_tools and "tools" in request:
+            text = settings.answer
+            return self.transport.write(STREAM_HEAD + b"".join(tool_calls_of(model, text, settings.chunks)))
         if not request.get("stream") or fault == "no-stream":
             choice = {"index": 0, "finish_reason": "stop"}
             choice["message"] = {"role": "assistant", "content": self.text_for(request)}

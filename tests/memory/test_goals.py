@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -10,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from memory import goals
 from memory.goals import advance, find_active_goals, set_goal
-from memory.models import Goal
+from memory.models import Goal, Objective
 
 
 @pytest.fixture
@@ -40,6 +41,28 @@ def test_the_last_objective_completes_the_goal_and_says_so_once(scene: Any, emit
     assert payload["goal"] == str(view.id)
     assert payload["person"] == str(scene.ann.id)
     assert Goal.objects.get().completed_at is not None
+
+
+def test_an_objective_keeps_the_message_that_showed_it_to_be_done(scene: Any, emitted: list[Any]) -> None:
+    message = uuid4()
+    view = set_goal(agent_id=scene.agent.id, name="learn", objectives=("a", "b"))
+    advance(view.id, completed_objectives=["a"], shown_by_message=message)
+    advance(view.id, completed_objectives=["a", "b"])
+    parts = Objective.objects.order_by("position").values_list("is_done", "shown_by_message")
+    assert list(parts) == [(True, message), (True, None)]
+    assert len(emitted) == 1
+
+
+def test_goals_of_several_people_are_found_in_one_statement(scene: Any) -> None:
+    agent, ann, bob = scene.agent.id, scene.ann.id, scene.bob.id
+    for name, person in (("of ann", ann), ("of bob", bob)):
+        set_goal(agent_id=agent, name=name, room_id=scene.group.id, person_id=person)
+    set_goal(agent_id=agent, name="in the group", room_id=scene.group.id)
+    set_goal(agent_id=agent, name="elsewhere", room_id=scene.dm_of_ann.id)
+    with CaptureQueriesContext(connection) as queries:
+        found = find_active_goals(agent, scene.group.id, ann, bob)
+    assert [goal.name for goal in found] == ["of ann", "of bob", "in the group"]
+    assert len(queries) == 1
 
 
 def test_a_goal_may_be_completed_or_given_up_by_its_status(scene: Any, emitted: list[Any]) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
-from agents.models import Person
-from memory.facts import remember_fact
+from agents.models import Person, Room
+from memory.facts import NewFact, Place, learn_facts, remember_fact
 from memory.goals import set_goal
-from memory.models import Goal, Memory, Relationship
+from memory.models import Conversation, Episode, Fact, Goal, Memory, Relationship
 from memory.people import merge_person
-from memory.relationships import relate
+from memory.relationships import HALF_LIFE_DAYS, relate
 
 pytestmark = pytest.mark.django_db
 
@@ -90,3 +92,65 @@ def test_a_goal_of_both_is_one_with_the_objectives_of_both(agent: Any, two: tupl
         ("find a book", True),
         ("find a teacher", False),
     }
+
+
+def test_of_two_values_of_one_attribute_the_newer_holds(agent: Any, two: tuple[Any, Any]) -> None:
+    old, kept = two
+    now = timezone.now()
+    for person, city, at in ((old, "Lyon", now), (kept, "Paris", now - timedelta(days=1))):
+        place = Place(agent_id=agent.pk, scope="person", person_id=person.pk)
+        fact = NewFact(
+            text=f"Lives in {city}.",
+            said_at=at,
+            subject_id=person.pk,
+            attribute="lives_in",
+            value=city,
+            sources=(uuid4(),),
+        )
+        learn_facts(place, [fact])
+    merge_person(old.pk, kept.pk)
+    (holding,) = Memory.objects.filter(person=kept, superseded_by=None)
+    assert holding.text == "Lives in Lyon."
+    assert set(Fact.objects.values_list("subject", "value", "ended_at")) == {
+        (kept.pk, "Lyon", None),
+        (kept.pk, "Paris", now),
+    }
+
+
+def test_a_relationship_that_has_faded_gives_way_to_a_fresh_one(agent: Any, two: tuple[Any, Any]) -> None:
+    old, kept = two
+    bob = Person.objects.create(name="Bob")
+    for person, strength in ((kept, 0.8), (old, 0.5)):
+        relate(
+            agent_id=agent.pk,
+            user_a_id=person.pk,
+            user_b_id=bob.pk,
+            relationship_type="friend",
+            strength_change=strength,
+        )
+    long_ago = timezone.now() - timedelta(days=2 * HALF_LIFE_DAYS)
+    Relationship.objects.filter(user_a=kept).update(updated_at=long_ago)
+    merge_person(old.pk, kept.pk)
+    row = Relationship.objects.get()
+    assert (row.user_a, row.strength) == (kept, 0.5)
+    assert row.updated_at > long_ago
+
+
+def test_episodes_and_what_goes_on_name_who_stands_for_both(agent: Any, two: tuple[Any, Any]) -> None:
+    old, kept = two
+    room = Room.objects.create(platform="fake", external_id="r", type="GROUP")
+    Conversation.objects.create(agent=agent, room=room, episode_people=[old.pk])
+    memory = Memory.objects.create(
+        agent=agent, room=room, kind="episode", scope="room", text="They met.", said_at=timezone.now()
+    )
+    Episode.objects.create(
+        memory=memory,
+        first_message=uuid4(),
+        last_message=uuid4(),
+        began_at=timezone.now(),
+        ended_at=timezone.now(),
+        participants=[str(old.pk)],
+    )
+    merge_person(old.pk, kept.pk)
+    assert Conversation.objects.get().episode_people == [kept.pk]
+    assert Episode.objects.get().participants == [str(kept.pk)]

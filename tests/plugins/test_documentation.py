@@ -9,7 +9,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
 DOCUMENTED = (
     api.Plugin, api.Action, api.Provider, api.Evaluator, api.Task, api.Service, api.EventHandler, api.Context,
     api.State, api.SecurityContext, api.TaskContext, api.ActionResult, api.EvaluationResult, api.Provided,
-    api.Say, api.Remember, api.SetGoal, api.Relate, api.SetPluginState, api.Schedule,
+    api.Say, api.Remember, api.SetGoal, api.Relate, api.SetPluginState, api.Schedule, api.LearnFact,
+    api.AdvanceGoal, api.Summarise, api.Conversation, api.Question, api.ModelAnswer,
 )  # fmt: skip
 COMPONENTS = DOCUMENTED[:7]
 

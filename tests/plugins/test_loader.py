@@ -5,7 +5,7 @@ import time
 import pytest
 
 from plugins import loader, registry
-from plugins.api import Action, ActionResult, Plugin, Service
+from plugins.api import Action, ActionResult, Evaluator, Plugin, Service
 from plugins.loader import BUILTINS, Origin
 
 
@@ -108,6 +108,15 @@ def test_a_plugin_whose_initialise_fails_leaves_nothing_behind(load, monkeypatch
     assert "KeyError" in loaded.refused[0].reason
     assert registry.find_service("dice_box") is None
     assert loaded.components_for().find_action("ROLL_DICE") is None
+
+
+def test_an_evaluator_that_looks_at_nothing_known_is_refused(load, monkeypatch):
+    import stranger
+
+    evaluator = Evaluator(name="LOOK", evaluate=lambda context: None, looks_at="the moon")
+    monkeypatch.setattr(stranger, "plugin", Plugin(name="moon", description="", evaluators=(evaluator,)))
+    (refusal,) = load("stranger").refused
+    assert "`looks_at` is 'the moon', not 'turn' or 'conversation'" in refusal.reason
 
 
 def test_an_installed_plugin_works_only_for_characters_that_name_it(load, monkeypatch):

@@ -13,6 +13,9 @@ EFFECTS = {
     api.Remember(text="a"): "memory.write",
     api.Relate(other_person_id=uuid.UUID(int=1), relationship_type="friend"): "memory.write",
     api.SetGoal(name="a"): "goals.write",
+    api.LearnFact(text="a", message_ids=()): "memory.write",
+    api.Summarise(summary="a"): "memory.write",
+    api.AdvanceGoal(goal_id=uuid.UUID(int=1), completed_objectives=("a",)): "goals.write",
 }
 
 

@@ -1,5 +1,6 @@
 """What every text model keeps: the scripted one and the real client pass the same suite."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ import pytest
 
 from agents.llm.base import ModelError, ModelFailure, TextModel
 from agents.llm.openai import OpenAICompatibleModel
-from agents.llm.scripted import ScriptedModel
+from agents.llm.scripted import ScriptedModel, ToolCall
 from tests.agents.llm.asking import ask
 from tests.doubles.openai_server import OpenAIServer
 
@@ -36,6 +37,18 @@ def test_the_answer_is_the_joined_tokens(make_model: Making) -> None:
     assert completion.finish_reason == "stop"
     assert completion.model == "stub"
     assert completion.provider
+
+
+def test_a_tool_that_is_called_gives_its_arguments_and_no_tokens(
+    make_model: Making, server: OpenAIServer
+) -> None:
+    server.settings.calls_tools = True
+    model = make_model('{"mood": "good"}')
+    if isinstance(model, ScriptedModel):
+        model = ScriptedModel(ToolCall('{"mood": "good"}'))
+    tokens: list[str] = []
+    completion = model.complete(ask(json_schema={"type": "object"}, tool="answer"), on_token=tokens.append)
+    assert (json.loads(completion.text), completion.is_tool_call, tokens) == ({"mood": "good"}, True, [])
 
 
 def test_usage_and_times_are_recorded(make_model: Making) -> None:

@@ -10,15 +10,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agents import work
+from agents.inbox import receive
 from agents.llm import local_server
 from agents.llm.base import ModelError, ModelFailure
 from agents.llm.local_server import DEMONSTRATION_MODEL, LocalModelError, context_tokens
 from agents.llm.openai import OpenAICompatibleModel
 from agents.llm.servers import get_server
+from agents.models import Agent, Message, ModelCall
+from memory.models import Conversation, Fact
 from tests.agents.llm.asking import ask
+from tests.doubles.learning import let_pause, reflect_due
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -90,6 +96,32 @@ def test_it_keeps_to_a_schema(running: Running) -> None:
     model = OpenAICompatibleModel(base_url=running.base_url)
     answer = model.complete(ask(model=DEMONSTRATION_MODEL, json_schema=schema, timeout_seconds=60))
     assert json.loads(answer.text)["mood"] in ("good", "bad")
+
+
+@pytest.mark.fleet
+@pytest.mark.django_db(transaction=True)
+def test_what_it_makes_of_a_conversation_breaks_nothing(
+    running: Running, agent: Any, incoming: Any, settings: Any
+) -> None:
+    settings.OPENAI_BASE_URL = settings.OPENAI_API_KEY = ""
+    settings.LOCAL_MODEL_BASE_URL = running.base_url
+    Agent.objects.update(model_large="scripted:I see.")
+    for text in ("Hello, I am Ann.", "I live in Paris.", "I love green tea.", "I have a cat, Momo."):
+        work.drain_lane(receive(incoming(text)).lane_id)
+    let_pause()
+    assert reflect_due() == 1
+    conversation = Conversation.objects.get()
+    assert (conversation.unseen, conversation.error) == ([], "")
+    calls = ModelCall.objects.filter(purpose__in=["reflection", "summary"]).order_by("purpose")
+    assert [(call.purpose, call.provider, call.error) for call in calls] == [
+        ("reflection", "demonstration", ""),
+        ("summary", "demonstration", ""),
+    ]
+    assert all(call.parse_path in {"json", "none"} for call in calls)
+    messages = {str(id) for id in Message.objects.values_list("pk", flat=True)}
+    for fact in Fact.objects.select_related("memory"):
+        assert set(fact.memory.source_messages) <= messages
+        assert fact.subject is None or fact.subject.name in {"Ann", "Eliza"}
 
 
 @pytest.mark.fleet

@@ -257,3 +257,52 @@ def test_many_calls_at_once_each_have_a_connection(
 def test_models_of_one_server_share_its_client(server: OpenAIServer) -> None:
     assert get_server(server.base_url, "k") is get_server(server.base_url + "/", "k")
     assert get_server(server.base_url, "k") is not get_server(server.base_url, "other")
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"facts": {"type": "array", "items": {"type": "string"}}},
+    "required": ["facts"],
+    "additionalProperties": False,
+}
+
+
+def test_an_answer_may_come_as_a_call_of_the_tool_that_is_offered(
+    server: OpenAIServer, model: OpenAICompatibleModel
+) -> None:
+    server.settings.calls_tools, server.settings.answer = True, '{"facts": ["Ann likes tea."]}'
+    tokens: list[str] = []
+    completion = model.complete(ask(json_schema=SCHEMA, tool="answer"), on_token=tokens.append)
+    assert (completion.text, completion.is_tool_call, tokens) == (server.settings.answer, True, [])
+    sent = server.ledger[-1]["request"]
+    assert sent["tools"] == [{"type": "function", "function": {"name": "answer", "parameters": SCHEMA}}]
+    assert sent["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert "tools" not in model_request(model, server, json_schema=SCHEMA)
+
+
+def test_a_tool_that_is_called_several_times_answers_with_a_list(
+    server: OpenAIServer, model: OpenAICompatibleModel
+) -> None:
+    server.settings.calls_tools, server.settings.answer = True, '[{"facts": ["one"]}, {"facts": ["two"]}]'
+    completion = model.complete(ask(json_schema=SCHEMA, tool="answer"))
+    assert json.loads(completion.text) == [{"facts": ["one"]}, {"facts": ["two"]}]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"), [("refuses-tools", "response_format"), ("refuses-schema", "tools")]
+)
+def test_a_server_that_takes_only_one_of_tool_and_schema_is_asked_for_the_other(
+    server: OpenAIServer, model: OpenAICompatibleModel, fault: str, kept: str
+) -> None:
+    for requests in (2, 3):
+        model.complete(ask(model=f"fail:{fault}", json_schema=SCHEMA, tool="answer"))
+        assert server.request_count == requests, "it is remembered"
+    sent = server.ledger[-1]["request"]
+    assert {"tools", "response_format"} & set(sent) == {kept}
+
+
+def model_request(model: OpenAICompatibleModel, server: OpenAIServer, **changes: Any) -> dict[str, Any]:
+    server.settings.calls_tools = False
+    model.complete(ask(**changes))
+    sent: dict[str, Any] = server.ledger[-1]["request"]
+    return sent

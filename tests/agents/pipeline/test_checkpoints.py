@@ -29,10 +29,10 @@ def broken_end(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the transaction that ends a turn fail, as often as there are entries, after all of it was written."""
     breaks: list[str] = []
     coming: list[str] = []
-    remember, save = reply.remember, Trace.save
+    hear, save = reply.hear, Trace.save
 
-    def remember_and_arm(drafts: Any) -> None:
-        remember(drafts)
+    def hear_and_arm(drafts: Any, **named: Any) -> None:
+        hear(drafts, **named)
         coming.extend([breaks.pop()] if breaks else [])
 
     def save_and_break(self: Trace, **named: Any) -> None:
@@ -40,7 +40,7 @@ def broken_end(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if coming:
             raise Cut(coming.pop())
 
-    monkeypatch.setattr(reply, "remember", remember_and_arm)
+    monkeypatch.setattr(reply, "hear", hear_and_arm)
     monkeypatch.setattr(Trace, "save", save_and_break)
     return breaks
 
