@@ -19,6 +19,7 @@ from agents.characters import CharacterDocument, save_characters
 from agents.models import Agent, Participant, Person, Room
 from agents.rehearsal_files import Name, RehearsalQuestion, RehearsalTurn
 from memory.embeddings import get_embedder
+from memory.embeddings.base import EmbeddingError
 from memory.memories import MemoryDraft, forget_agent, remember, scope_for
 from memory.retrieval import RecallQuery, recall
 
@@ -169,24 +170,33 @@ def _ask(
     turns_by_message: dict[UUID, Name],
     limit: int,
 ) -> RehearsalAnswer:
-    embedder = get_embedder()
-    (vector,) = embedder.embed([question.question])
+    embedding_seconds = 0.0
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        nonlocal embedding_seconds
+        started = time.perf_counter()
+        vectors = get_embedder().embed(texts)
+        embedding_seconds += time.perf_counter() - started
+        return vectors
+
     started = time.perf_counter()
-    hits = recall(
+    found = recall(
         RecallQuery(
             agent_id=agent.pk,
             room_id=place.room_id,
             person_id=None,
             text=question.question,
-            embedding=vector,
-            embedding_model=embedder.name,
             limit=limit,
-        )
+            now=place.ended_at,
+        ),
+        embed=embed,
     )
-    milliseconds = (time.perf_counter() - started) * 1000
+    seconds = time.perf_counter() - started
+    if found.error:
+        raise EmbeddingError(found.error)
     return RehearsalAnswer(
         conversation=question.conversation,
         question_id=question.question_id,
-        retrieved=tuple(turns_by_message[hit.source_message_ids[0]] for hit in hits),
-        milliseconds=milliseconds,
+        retrieved=tuple(turns_by_message[hit.source_message_ids[0]] for hit in found.memories),
+        milliseconds=(seconds - embedding_seconds) * 1000,
     )

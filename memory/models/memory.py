@@ -63,9 +63,14 @@ class Memory(models.Model):
         verbose_name_plural = "memories"
         constraints = [models.UniqueConstraint(fields=["agent", "source_key"], name="one_memory_a_source")]
         indexes = [
-            models.Index(fields=["agent", "room", "-said_at"], name="memory_recent_of_room"),
+            models.Index(
+                fields=["agent", "room", "said_at", "id"], include=["scope"], name="memory_said_in_room"
+            ),
             models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
             models.Index(fields=["agent"], name="memory_of_agent", condition=models.Q(scope="agent")),
+            models.Index(
+                fields=["agent", "person"], name="memory_private", condition=models.Q(scope="person")
+            ),
             models.Index(
                 fields=["created_at"], name="memory_unembedded", condition=models.Q(embedding__isnull=True)
             ),
