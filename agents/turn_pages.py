@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from agents.tables import Row, print_table
 from plugins.api import Citation
 
 FOLDED_CHARACTERS = 160
-WIDEST_PADDING = 40
-Row = tuple[str, ...]
 
 
 def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
@@ -31,7 +28,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         )
         for step in report["steps"]
     ]
-    _print_table(console, "Steps", ("step", "state", ">ms", "input", "output", "error"), steps)
+    print_table(console, "Steps", ("step", "state", ">ms", "input", "output", "error"), steps)
     calls = [
         (
             call["purpose"],
@@ -46,7 +43,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         for call in report["model_calls"]
     ]
     columns: Row = ("purpose", "model", ">ms", ">tokens in", ">tokens out", "parse path", "answer", "error")
-    _print_table(console, "Model calls", columns, calls)
+    print_table(console, "Model calls", columns, calls)
     _print_prompts(report, console, full)
     memories = [
         (
@@ -58,7 +55,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         for hit in report["memories"]
     ]
     _print_approvals(report, console, full)
-    _print_table(console, "Recalled memories", (">score", "because of", "from", "text"), memories)
+    print_table(console, "Recalled memories", (">score", "because of", "from", "text"), memories)
     deliveries = [
         (
             row["state"],
@@ -71,7 +68,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         for row in report["deliveries"]
     ]
     columns = ("state", ">attempts", "sent at", "text", "the network's answer", "error")
-    _print_table(console, "Deliveries", columns, deliveries)
+    print_table(console, "Deliveries", columns, deliveries)
 
 
 def _print_head(report: dict[str, Any], console: Console, full: bool) -> None:
@@ -108,7 +105,7 @@ def _print_approvals(report: dict[str, Any], console: Console, full: bool) -> No
         for row in report["approvals"]
     ]
     columns: Row = ("id", "action", "arguments", "kind", "state", "decided by", "reason")
-    _print_table(console, "Approvals", columns, approvals)
+    print_table(console, "Approvals", columns, approvals)
 
 
 def _print_prompts(report: dict[str, Any], console: Console, full: bool) -> None:
@@ -118,32 +115,6 @@ def _print_prompts(report: dict[str, Any], console: Console, full: bool) -> None
         for line in call["prompt"]:
             head = (f"Prompt of {call['purpose']}, {line['role']}: ", "bold")
             console.print(Text.assemble(head, line["content"]), soft_wrap=True)
-
-
-def _print_table(console: Console, title: str, columns: Row, rows: Sequence[Row]) -> None:
-    """Print a table at a terminal, and plain columns elsewhere; those without values are left out."""
-    used = [place for place in range(len(columns)) if any(row[place] for row in rows)]
-    if not used:
-        return
-    if not console.is_terminal:
-        console.print(f"\n{title}", soft_wrap=True)
-        _print_lines(console, [[row[place] for place in used] for row in (columns, *rows)])
-        return
-    table = Table(title=title, title_justify="left")
-    for place in used:
-        justify: Literal["right", "left"] = "right" if columns[place].startswith(">") else "left"
-        table.add_column(columns[place].lstrip(">"), justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[place]) for place in used))
-    console.print(table)
-
-
-def _print_lines(console: Console, rows: list[list[str]]) -> None:
-    lines = [[" ".join(cell.lstrip(">").split()) for cell in row] for row in rows]
-    widths = [min(WIDEST_PADDING, max(map(len, cells))) for cells in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        console.print(Text("  ".join(padded).rstrip()), soft_wrap=True)
 
 
 def _folded(value: Any, full: bool) -> str:

@@ -21,6 +21,7 @@ from memory.querysets import PRIVATE_ROOM_TYPES
 from memory.vectors import check_size, vector_text
 
 SPEAKER_MAX, MODEL_MAX, SOURCE_KEY_MAX = 200, 100, 120
+FORGET_BATCH = 1000
 
 # Written by hand: bulk_create takes about three times the CPU for the same row.
 _COLUMNS = (
@@ -126,6 +127,18 @@ def _row(draft: MemoryDraft) -> tuple[Any, ...]:
 def texts_of(memory_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the texts of those memories that are still kept."""
     return dict(Memory.objects.filter(pk__in=memory_ids).values_list("pk", "text"))
+
+
+def forget_agent(agent_id: UUID) -> int:
+    """Delete all that is kept for this agent, batch by batch, and return how many memories it was."""
+    deleted = 0
+    while True:
+        ids = list(
+            Memory.objects.filter(agent_id=agent_id).order_by().values_list("pk", flat=True)[:FORGET_BATCH]
+        )
+        if not ids:
+            return deleted
+        deleted += Memory.objects.filter(pk__in=ids).delete()[0]
 
 
 def storable(text: str) -> str:

@@ -1,166 +1,208 @@
-"""Recall: which memories come to mind. The pipeline's recall step and the `recall` command call it.
+"""Recall: which memories come to mind. The pipeline's recall step and the commands call it.
 
-Now by the nearness of meaning: one statement, through the HNSW index, within scope.
+A question is taken apart (`memory.questions`, `memory.words`); candidates come by vectors, words and dates, with what
+was said next to them (`memory.stores.candidates`), and are ranked (`memory.ranking`). `docs/memory.md` tells how, and
+how well.
 """
 
 from __future__ import annotations
 
-import functools
+import datetime as dt
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
-from django.db.models.expressions import RawSQL
-from django.db.models.functions import Cast
-from pgvector.django import CosineDistance
-from psycopg.sql import quote
+from django.utils import timezone
 
+from memory.databases import release_connection
+from memory.embeddings import get_embedder
+from memory.embeddings.base import EmbeddingError
 from memory.metrics import timed
-from memory.models import Memory
-from memory.stores.postgres import VectorDimensions, indexed_field
+from memory.questions import Question, find_terms, read_question
+from memory.ranking import Candidate, Ranked, rank, rarity_of_share
+from memory.stores.candidates import (
+    DATED_SPANS,
+    Shape,
+    candidates_statement,
+    exact_up_to,
+    most_terms,
+    nearest_for,
+    padded,
+    term_slots,
+)
 from memory.vectors import check_size, vector_text
+from memory.words import Words, ask_words, query_of, share_of
 from plugins.api import RecalledMemory
 
-# What stands in the compiled statement where a call's own values go.
-_AGENT, _ROOM, _PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
-EXACT_UP_TO = 1000
-"""So many visible memories are compared one by one."""
+Embed = Callable[[Sequence[str]], list[list[float]]]
 
-_MODEL, _MESSAGE = "the embedding model", "the message's id"
+READ_UP_TO = 2500
+"""So many memories the words together may be expected in by which candidates are found, where much is visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallQuery:
-    """What is asked: who speaks where, what was said, and its vector. `kinds` None means all of them.
-
-    Without an `embedding` nothing is found, as nearness is all that is known at this stage.
-    """
+    """What is asked: who speaks where and when, and what was said. `kinds` None means all of them."""
 
     agent_id: UUID
     room_id: UUID | None
     person_id: UUID | None
     text: str
-    embedding: Sequence[float] | None
-    embedding_model: str
     limit: int
+    now: dt.datetime | None = None
     exclude_message_ids: frozenset[UUID] = frozenset()
     kinds: tuple[str, ...] | None = None
 
 
-def recall(query: RecallQuery) -> list[RecalledMemory]:
-    """Find the memories nearest in meaning that may surface here, nearest first, in one statement.
+@dataclass(frozen=True, kw_only=True)
+class Recollection:
+    """What came to mind, best first, and the vector of the text as it was said.
 
-    Each hit's `scores` has `vector`: the cosine of its angle to the query.
-    Raises: UnexpectedVectorSize where the query's vector is not of the size that the settings say.
+    Without an embedder `embedding` is None and `error` says why; what came, came by words and dates then.
+    Shape: `embedding` has the embedder's dimensions.
     """
-    if query.embedding is None or query.limit < 1:
-        return []
-    check_size(query.embedding, query.embedding_model)
-    dimensions = len(query.embedding)
-    kinds = None if query.kinds is None else tuple(sorted(query.kinds))
-    sql, slots = _statement(dimensions, query.limit, kinds, query.room_id is None, query.person_id is None)
+
+    memories: tuple[RecalledMemory, ...] = ()
+    embedding: Sequence[float] | None = None
+    embedding_model: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A question with all that the statement of candidates needs: a full-text query and a weight for each term."""
+
+    question: Question
+    asker: str
+    queries: tuple[str, ...]
+    weights: tuple[float, ...]
+    rare: str | None
+    total: float
+    vector: Sequence[float] | None = None
+    embedding_model: str = ""
+
+
+def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
+    """Find the memories that bear on a text and may surface here, in two statements.
+
+    `embed` makes vectors in place of the installation's embedder; no connection is held meanwhile. A text without
+    a word brings nothing. Each hit's `scores` has what each signal added to its score.
+    Raises: UnexpectedVectorSize where a vector is not of the size that the settings say.
+    """
+    if not query.text.strip():
+        return Recollection()
+    now = query.now or timezone.now()
+    with timed("recall_words"):
+        asked = _ask(query, now)
+    release_connection()
+    found = Recollection()
+    try:
+        embedder = get_embedder()
+        texts = list(dict.fromkeys((query.text, asked.question.text)))
+        vectors = (embed or embedder.embed)(texts)
+        found = Recollection(embedding=vectors[0], embedding_model=embedder.name)
+        check_size(vectors[-1], embedder.name)
+        asked = replace(asked, vector=vectors[-1], embedding_model=embedder.name)
+    except EmbeddingError as error:
+        found = Recollection(error=str(error))
+    if query.limit < 1:
+        return found
+    with timed("recall"):
+        candidates = _find_candidates(query, asked)
+        ranked = rank(
+            candidates,
+            asked.question,
+            term_count=len(asked.queries),
+            asker=asked.asker,
+            now=now,
+            limit=query.limit,
+        )
+    return replace(found, memories=tuple(map(_hit, ranked)))
+
+
+def _ask(query: RecallQuery, now: dt.datetime) -> _Asked:
+    words = ask_words(
+        find_terms(query.text), agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id
+    )
+    question = read_question(query.text, words.names, now)
+    known = [
+        (share_of(term, words.stems), text)
+        for term in question.terms
+        if (text := query_of(term, words.stems))
+    ]
+    # The rarest say most; so many of them are looked for.
+    known = sorted(known)[: most_terms()]
+    return _Asked(
+        question=question,
+        asker=words.asker,
+        queries=tuple(text for _, text in known),
+        weights=tuple(rarity_of_share(share) for share, _ in known),
+        rare=_rare(known, words),
+        total=words.total,
+    )
+
+
+def _rare(known: Sequence[tuple[float, str]], words: Words) -> str | None:
+    """Return the query by which candidates are found where much is visible: by as many words as can be read.
+
+    Where even the rarest word is too common, it is the two rarest together.
+    """
+    chosen: list[str] = []
+    expected = 0.0
+    for share, text in known:
+        expected += share * words.total
+        if expected > READ_UP_TO:
+            break
+        chosen.append(text)
+    if chosen:
+        return " | ".join(chosen)
+    return " & ".join(text for _, text in known[:2]) if len(known) > 1 else None
+
+
+def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
+    spans = asked.question.spans[:DATED_SPANS]
+    shape = Shape(
+        dimensions=len(asked.vector) if asked.vector is not None else 0,
+        terms=term_slots(len(asked.queries)),
+        kinds=None if query.kinds is None else tuple(sorted(query.kinds)),
+        exact_up_to=exact_up_to(asked.total),
+        nearest=nearest_for(query.limit),
+        has_room=query.room_id is not None,
+        has_person=query.person_id is not None,
+        has_spans=bool(spans),
+    )
     values: dict[str, Any] = {
-        "vector": vector_text(query.embedding),
+        "any": " | ".join(asked.queries) or None,
+        "rare": asked.rare,
+        "model": asked.embedding_model,
+        "vector": None if asked.vector is None else vector_text(asked.vector),
         "agent": query.agent_id,
         "room": query.room_id,
         "person": query.person_id,
-        "model": query.embedding_model,
         "messages": [str(message) for message in query.exclude_message_ids],
+        "starts": [span.start for span in spans],
+        "ends": [span.end for span in spans],
     }
-    with timed("recall"), connection.cursor() as cursor:
+    values |= {f"term{place}": text for place, text in enumerate(padded(asked.queries, shape.terms))}
+    values |= {f"weight{place}": weight for place, weight in enumerate(padded(asked.weights, shape.terms))}
+    sql, slots = candidates_statement(shape)
+    with connection.cursor() as cursor:
         cursor.execute(sql, [values[slot] for slot in slots])
-        return [_hit(row) for row in cursor.fetchall()]
+        return list(map(Candidate._make, cursor.fetchall()))
 
 
-def _hit(row: tuple[Any, ...]) -> RecalledMemory:
-    id, kind, text, said_at, speaker, source_messages, distance = row
-    nearness = 1.0 - distance
+def _hit(ranked: Ranked) -> RecalledMemory:
+    memory = ranked.candidate
     return RecalledMemory(
-        id=id,
-        kind=kind,
-        text=text,
-        said_at=said_at,
-        speaker=speaker,
-        score=nearness,
-        scores={"vector": nearness},
-        source_message_ids=tuple(map(UUID, json.loads(source_messages))),
+        id=memory.id,
+        kind=memory.kind,
+        text=memory.text,
+        said_at=dt.datetime.fromtimestamp(memory.said_at, dt.UTC),
+        speaker=memory.speaker,
+        score=ranked.score,
+        scores=ranked.scores,
+        source_message_ids=tuple(map(UUID, json.loads(memory.source_messages))),
     )
-
-
-ADAPTIVE = """
-WITH asked AS MATERIALIZED (SELECT %s::{kind} AS vector),
-     few AS MATERIALIZED ({few}),
-     counted AS (SELECT count(*) AS number FROM few),
-     near AS (
-         (SELECT id, distance FROM few
-          WHERE (SELECT number FROM counted) <= {limit_of_few} ORDER BY distance LIMIT {limit})
-         UNION ALL
-         (SELECT id, distance FROM ({indexed}) AS indexed WHERE (SELECT number FROM counted) > {limit_of_few})
-     )
-SELECT memory.id, memory.kind, memory.text, memory.said_at, memory.speaker, memory.source_messages::text,
-       near.distance
-FROM near JOIN memory_memory AS memory ON memory.id = near.id ORDER BY near.distance
-"""
-"""Where little may surface, all of it is compared, which is exact and quick; else the index is asked. An index
-that has to walk past what may not surface here costs the more the less of it may: 24 ms where 16 of 1,000
-memories were visible, against 0.3 ms.
-
-The vector comes as text and is read once, in `asked`, and what never changes stands in the statement (`_sql`), so
-that a plan which is kept over calls is a good one: with 290 memories compared it takes 0.7 ms of PostgreSQL's CPU,
-against 2.0 where each call was planned anew, and 7.2 by a kept plan that knew neither.
-"""
-
-
-@functools.lru_cache(maxsize=64)
-def _statement(
-    dimensions: int, limit: int, kinds: tuple[str, ...] | None, is_roomless: bool, is_personless: bool
-) -> tuple[str, tuple[str, ...]]:
-    """Compile the statement once for each shape, with the slot of each of its parameters.
-
-    Compiling took five times the CPU of all the rest of a recall; the queryset still says the scope.
-    """
-    visible = (
-        Memory.objects.visible_to(_AGENT, None if is_roomless else _ROOM, None if is_personless else _PERSON)
-        .not_from_messages([_MESSAGE])
-        .filter(embedding_model=_MODEL)
-        .alias(size=VectorDimensions(F("embedding")))
-        # Word for word the condition of the index, which PostgreSQL uses only where it sees that it holds.
-        .filter(size=dimensions)
-    )
-    if kinds is not None:
-        visible = visible.filter(kind__in=kinds)
-    kind = indexed_field(dimensions)
-    near = visible.order_by().annotate(
-        distance=CosineDistance(Cast("embedding", kind), RawSQL("(SELECT vector FROM asked)", ()))
-    )
-    few_sql, few_slots = _sql(near.values_list("id", "distance")[: EXACT_UP_TO + 1])
-    near_sql, near_slots = _sql(near.order_by("distance").values_list("id", "distance")[:limit])
-    sql = ADAPTIVE.format(
-        few=few_sql,
-        indexed=near_sql,
-        kind=kind.db_type(connection),
-        limit=limit,
-        limit_of_few=EXACT_UP_TO,
-    )
-    return sql, ("vector", *few_slots, *near_slots)
-
-
-def _sql(rows: Any) -> tuple[str, tuple[str, ...]]:
-    """Return the queryset's SQL and the slots of its parameters; what is the same in every call stands in it.
-
-    A kept plan can use a partial index only where the statement itself says that its condition holds.
-    """
-    sql, parameters = rows.query.sql_with_params()
-    slots = tuple(_slot(parameter) for parameter in parameters)
-    shown = ["%s" if slot else quote(value) for slot, value in zip(slots, parameters, strict=True)]
-    return sql % tuple(shown), tuple(slot for slot in slots if slot)
-
-
-def _slot(parameter: Any) -> str:
-    if isinstance(parameter, list):
-        return "messages"
-    return {_AGENT: "agent", _ROOM: "room", _PERSON: "person", _MODEL: "model"}.get(parameter, "")

@@ -18,6 +18,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.db.models import Q
 
+from memory.databases import release_connection
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.choice import embedding_choice, get_embedder
 from memory.metrics import timed
@@ -112,7 +113,7 @@ def _embed_batches(limit: int) -> int:
         texts = list(waiting.values_list("id", "text")[: min(size, limit - done)])
         if not texts:
             break
-        _release_connection()
+        release_connection()
         embedder = embedder or get_embedder()
         try:
             with timed("embed"):
@@ -170,11 +171,6 @@ def _write(made: Sequence[tuple[UUID, list[float]]], model: str) -> int:
     with timed("write_vectors"), connection.cursor() as cursor:
         cursor.execute(_UPDATE.format(rows=rows), [*parameters, model])
         return int(cursor.rowcount)
-
-
-def _release_connection() -> None:
-    if not connection.in_atomic_block:
-        connection.close()
 
 
 # Waking ---------------------------------------------------------------------------------------------------

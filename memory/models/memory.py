@@ -64,13 +64,18 @@ class Memory(models.Model):
         verbose_name_plural = "memories"
         constraints = [models.UniqueConstraint(fields=["agent", "source_key"], name="one_memory_a_source")]
         indexes = [
-            models.Index(fields=["agent", "room", "-said_at"], name="memory_recent_of_room"),
+            models.Index(
+                fields=["agent", "room", "said_at", "id"], include=["scope"], name="memory_said_in_room"
+            ),
             models.Index(fields=["agent", "person", "kind"], name="memory_of_person"),
             models.Index(fields=["agent"], name="memory_of_agent", condition=models.Q(scope="agent")),
             models.Index(
                 fields=["agent", "room"],
                 name="memory_facts_of_room",
                 condition=models.Q(kind="fact", superseded_by__isnull=True),
+            ),
+            models.Index(
+                fields=["agent", "person"], name="memory_private", condition=models.Q(scope="person")
             ),
             models.Index(
                 fields=["created_at"], name="memory_unembedded", condition=models.Q(embedding__isnull=True)

@@ -16,6 +16,8 @@ from pgvector.django import HalfVectorField, VectorExtension, VectorField
 # pgvector's limits of an HNSW index, in numbers a vector.
 VECTOR_INDEX_MAX = 2000
 HALF_VECTOR_INDEX_MAX = 4000
+SEARCH_CONFIGURATION = "english"
+"""What PostgreSQL stems the words of the column `memory_memory.search` by, as the migration `search` says."""
 
 
 class MissingVectorExtension(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -11,9 +12,11 @@ import pytest
 
 from agents.models import Agent, Character, Participant, Person, Room
 from memory.embeddings import get_embedder
-from memory.embeddings.base import Embedder
+from memory.embeddings.base import Embedder, EmbeddingError
 from memory.memories import MemoryDraft
-from memory.retrieval import RecallQuery
+from memory.retrieval import RecallQuery, recall
+from memory.words import forget_common_words
+from plugins.api import RecalledMemory
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -41,17 +44,22 @@ class Scene:
         return self.draft(text, embedding=vector, embedding_model=self.embedder.name, **changes)
 
     def query(self, text: str, **changes: Any) -> RecallQuery:
-        (vector,) = self.embedder.embed([text])
         fields: dict[str, Any] = {
             "agent_id": self.agent.id,
             "room_id": self.group.id,
             "person_id": self.ann.id,
             "text": text,
-            "embedding": vector,
-            "embedding_model": self.embedder.name,
             "limit": 10,
+            "now": NOW,
         }
         return RecallQuery(**{**fields, **changes})
+
+    def recall(self, text: str, **changes: Any) -> tuple[RecalledMemory, ...]:
+        return recall(self.query(text, **changes)).memories
+
+    def recall_by_words(self, text: str, **changes: Any) -> tuple[RecalledMemory, ...]:
+        """Recall while the embedder is away."""
+        return recall(self.query(text, **changes), embed=away).memories
 
     def draft(self, text: str = "hello", **changes: Any) -> MemoryDraft:
         fields: dict[str, Any] = {
@@ -66,6 +74,10 @@ class Scene:
         return MemoryDraft(**{**fields, **changes})
 
 
+def away(_texts: Sequence[str]) -> list[list[float]]:
+    raise EmbeddingError("The embedder is away.")
+
+
 def make_agent(name: str = "Eliza") -> Agent:
     key = f"{name}-{uuid4()}"
     character = Character.objects.create(name=key, slug=key, document={"name": name})
@@ -77,6 +89,11 @@ def make_room(type: str, *people: Person) -> Room:
     for person in people:
         Participant.objects.create(room=room, person=person)
     return room
+
+
+@pytest.fixture(autouse=True)
+def _no_statistics_of_other_tests() -> None:
+    forget_common_words()
 
 
 @pytest.fixture

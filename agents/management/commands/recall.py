@@ -1,0 +1,101 @@
+"""`recall AGENT QUERY`: shows what an agent recalls, and which scores brought it."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from agents.agents import UnknownAgent
+from agents.management.arguments import positive_whole
+from agents.recollections import Place, UnknownPlace, find_place, recollect
+from agents.tables import Row, print_table
+from memory.retrieval import Recollection
+from plugins.api import RecalledMemory
+
+FOLDED_CHARACTERS = 160
+COLUMNS: Row = (">score", "because of", "when", "who", "kind", "text")
+
+
+class Command(BaseCommand):
+    help = "Show what an agent recalls of a text, best first, with what each signal added to the score."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("agent", help="its name or slug")
+        parser.add_argument("query")
+        parser.add_argument(
+            "--person", default="", metavar="PERSON", help="who asks: an id, platform:id, or a name"
+        )
+        parser.add_argument(
+            "--room",
+            default="",
+            metavar="ROOM",
+            help="where: an id, platform:id, or a name (default: the person's newest direct chat, or nowhere)",
+        )
+        parser.add_argument("--k", type=positive_whole, default=10, help="so many (default: %(default)s)")
+        parser.add_argument("--full", action="store_true", help="fold no text")
+        parser.add_argument("--json", action="store_true", help="report as JSON")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            place = find_place(options["agent"], room_name=options["room"], person_name=options["person"])
+        except (UnknownAgent, UnknownPlace) as error:
+            raise CommandError(str(error)) from None
+        found = recollect(place, options["query"], limit=options["k"])
+        if found.error:
+            self.stderr.write(f"Only words were compared: {found.error}")
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(place, found), indent=2, ensure_ascii=False))
+        elif not found.memories:
+            self.stdout.write("Nothing comes to mind.")
+        else:
+            self._print(found, is_full=options["full"])
+
+    def _print(self, found: Recollection, *, is_full: bool) -> None:
+        rows = [_row(memory, is_full) for memory in found.memories]
+        if self.stdout.isatty():
+            print_table(Console(highlight=False), "Recalled", COLUMNS, rows)
+            return
+        plain = StringIO()
+        print_table(Console(file=plain, highlight=False), "Recalled", COLUMNS, rows)
+        self.stdout.write(plain.getvalue().lstrip("\n"))
+
+
+def _row(memory: RecalledMemory, is_full: bool) -> Row:
+    because = sorted(memory.scores.items(), key=lambda item: -abs(item[1]))
+    text = " ".join(memory.text.split())
+    if not is_full and len(text) > FOLDED_CHARACTERS:
+        text = text[: FOLDED_CHARACTERS - 1] + "…"
+    return (
+        f"{memory.score:.2f}",
+        ", ".join(f"{name} {score:+.2f}" for name, score in because if abs(score) >= 0.005),
+        f"{memory.said_at:%Y-%m-%d %H:%M}" if memory.said_at else "",
+        memory.speaker,
+        memory.kind,
+        text,
+    )
+
+
+def _as_json(place: Place, found: Recollection) -> dict[str, Any]:
+    return {
+        "agent": place.agent.slug,
+        "room": str(place.room.pk) if place.room else None,
+        "person": str(place.person.pk) if place.person else None,
+        "error": found.error,
+        "memories": [
+            {
+                "id": str(memory.id),
+                "kind": memory.kind,
+                "speaker": memory.speaker,
+                "said_at": memory.said_at.isoformat() if memory.said_at else None,
+                "text": memory.text,
+                "score": round(memory.score, 4),
+                "scores": {name: round(score, 4) for name, score in memory.scores.items()},
+                "source_messages": [str(message) for message in memory.source_message_ids],
+            }
+            for memory in found.memories
+        ],
+    }

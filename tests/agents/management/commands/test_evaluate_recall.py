@@ -1,0 +1,123 @@
+"""`evaluate_recall`: a measurement that leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+
+from agents import rehearsals
+from agents.models import Agent, Room
+
+TURNS = [
+    ("garden", "a1", "2023-05-08T10:00:00Z", "Ann", "My bees live behind the house."),
+    ("garden", "a2", "2023-05-08T10:00:20Z", "Bob", "How lovely! Do they make honey?"),
+    ("garden", "a3", "2023-05-08T10:00:40Z", "Ann", "Two jars in summer."),
+    ("sea", 1, "2023-06-01T09:00:00+02:00", "Cleo", "We sailed to the island of bees."),
+]
+QUESTIONS = [("garden", 0, "Where do the bees live?"), ("sea", "q", "Where did they sail?")]
+
+
+@pytest.fixture
+def files(tmp_path: Path, db: None, hashed_vectors: None) -> dict[str, Path]:
+    paths = {name: tmp_path / f"{name}.jsonl" for name in ("turns", "questions", "out")}
+    turn_keys = ("conversation", "id", "at", "speaker", "text")
+    _write(paths["turns"], [{"session": 1, **dict(zip(turn_keys, turn, strict=True))} for turn in TURNS])
+    question_keys = ("conversation", "question_id", "question")
+    _write(paths["questions"], [dict(zip(question_keys, row, strict=True)) for row in QUESTIONS])
+    return paths
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def evaluate(files: dict[str, Path], *more: str) -> str:
+    out = io.StringIO()
+    paths = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    call_command("evaluate_recall", *paths, *more, stdout=out)
+    return out.getvalue()
+
+
+def counts() -> dict[str, int]:
+    return {model.__name__: model._default_manager.count() for model in apps.get_models()}
+
+
+def test_each_question_gets_the_turns_of_its_own_conversation_best_first(files: dict[str, Path]) -> None:
+    assert "4 turns remembered, 2 questions asked" in evaluate(files)
+    rows = [json.loads(line) for line in files["out"].read_text().splitlines()]
+    assert [(row["conversation"], row["question_id"]) for row in rows] == [("garden", 0), ("sea", "q")]
+    assert rows[0]["retrieved"][0] == "a1"
+    assert set(rows[0]["retrieved"]) == {"a1", "a2", "a3"}
+    assert rows[1]["retrieved"] == [1]
+    assert all(row["ms"] > 0 for row in rows)
+
+
+def test_no_more_than_k_turns_come(files: dict[str, Path]) -> None:
+    evaluate(files, "--k", "1")
+    assert [len(json.loads(line)["retrieved"]) for line in files["out"].read_text().splitlines()] == [1, 1]
+    with pytest.raises(CommandError, match="'0' is no whole number above 0"):
+        evaluate(files, "--k", "0")
+
+
+def test_nothing_stays_in_the_database(files: dict[str, Path], agent: Agent) -> None:
+    before = counts()
+    evaluate(files)
+    assert counts() == before
+
+
+def test_what_a_killed_rehearsal_left_is_removed_by_the_next(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = counts()
+    with monkeypatch.context() as patched:
+        patched.setattr(rehearsals, "_remove", lambda _agent: None)
+        evaluate(files)
+    assert counts() != before
+    Room.objects.create(platform="elsewhere", external_id="stays")
+    evaluate(files)
+    assert {name: count for name, count in counts().items() if count != before[name]} == {"Room": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "words"),
+    [
+        ("turns", '{"conversation": "x"}', r"turns.jsonl: line 5: id: Field required"),
+        ("turns", "{", r"line 5: no JSON"),
+        (
+            "turns",
+            '{"conversation": "x", "id": 1, "at": "2023-05-08T10:00:00", "speaker": "A", "text": ""}',
+            r"line 5: at: Input should have timezone info",
+        ),
+        (
+            "turns",
+            '{"conversation": "sea", "id": 1, "at": "2023-05-08T10:00:00Z", "speaker": "A", "text": ""}',
+            r"two turns 1 in 'sea'",
+        ),
+        (
+            "questions",
+            '{"conversation": "desert", "question_id": 1, "question": "Where?"}',
+            r"no turn of desert",
+        ),
+    ],
+)
+def test_a_faulty_file_is_refused_before_anything_is_done(
+    files: dict[str, Path], name: str, line: str, words: str
+) -> None:
+    with files[name].open("a") as file:
+        file.write(line)
+    with pytest.raises(CommandError, match=words):
+        evaluate(files)
+    assert not files["out"].exists()
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(files: dict[str, Path]) -> None:
+    with pytest.raises(CommandError, match="gone: No such file"):
+        evaluate({**files, "turns": files["turns"].with_name("gone")})
+    with pytest.raises(CommandError, match="Is a directory"):
+        evaluate({**files, "out": files["out"].parent})

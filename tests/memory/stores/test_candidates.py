@@ -1,0 +1,151 @@
+"""Candidates: by the indexes where much is visible, one by one where little is, and never by reading all."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from memory.memories import remember
+from memory.retrieval import recall
+from memory.stores import candidates
+from memory.stores.candidates import exact_up_to, nearest_for, term_slots
+from memory.stores.postgres import create_vector_index
+from memory.words import forget_common_words
+
+VOCABULARY = (
+    "garden rain coffee train winter music bread river friend letter window night morning book city sea "
+    "mountain dog cat dinner work office holiday sister brother teacher school phone ticket bicycle hospital"
+)
+WORDS = re.findall(r"\w+", VOCABULARY)
+QUESTION = "coffee and bread in the morning"
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@pytest.fixture
+def crowded(scene: Any) -> Any:
+    """2,500 sentences, of which 1 in 50 was said in Ann's direct chat, and the others in the group."""
+    source = random.Random(7)
+    texts = [" ".join(source.choices(WORDS, k=9)) for _ in range(2500)]
+    rooms = [scene.dm_of_ann.id if number % 50 == 0 else scene.group.id for number in range(len(texts))]
+    drafts = [
+        scene.draft(text, embedding=vector, embedding_model=scene.embedder.name, room_id=room)
+        for text, vector, room in zip(texts, scene.embedder.embed(texts), rooms, strict=True)
+    ]
+    # An index that is built at once takes a tenth of the time of one that grows by the row.
+    execute("DROP INDEX memory_embedding_384_hnsw")
+    remember(drafts)
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    create_vector_index(384)
+    execute("ANALYZE memory_memory")
+    forget_common_words()
+    return scene
+
+
+@pytest.fixture
+def by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "EXACT_STEPS", ((float("inf"), 0),))
+
+
+def plan_of(scene: Any, text: str, **changes: Any) -> str:
+    """Return how PostgreSQL worked the statement of candidates, with what it never did."""
+    with CaptureQueriesContext(connection) as queries:
+        recall(scene.query(text, **changes))
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + queries[1]["sql"].replace("%", "%%"))
+        return "\n".join(row[0] for row in cursor.fetchall())
+
+
+def lines_of(plan: str, words: str) -> Iterator[str]:
+    return (line for line in plan.splitlines() if words in line)
+
+
+def test_where_much_is_visible_the_indexes_are_asked_and_nothing_is_read_in_whole(crowded: Any) -> None:
+    # A table as small as this one is read through for any join.
+    for way in ("seqscan", "hashjoin", "mergejoin"):
+        execute(f"SET LOCAL enable_{way} = off")
+    plan = plan_of(crowded, QUESTION)
+    (walked,) = lines_of(plan, "memory_embedding_384_hnsw")
+    assert "never executed" not in walked
+    read = [int(number) for number in re.findall(r"on memory_memory.*actual rows=(\d+)", plan)]
+    assert max(read) <= 2001, "what may be visible is counted so far, and nothing else is read in whole"
+
+
+def test_where_little_is_visible_the_indexes_are_not_walked(crowded: Any) -> None:
+    plan = plan_of(crowded, QUESTION, room_id=crowded.dm_of_ann.id)
+    (walked,) = lines_of(plan, "memory_embedding_384_hnsw")
+    assert "never executed" in walked
+    assert len(crowded.recall(QUESTION, room_id=crowded.dm_of_ann.id)) == 10
+
+
+def test_a_filter_of_one_in_fifty_still_finds_enough_through_the_index(
+    crowded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = {"room_id": crowded.dm_of_ann.id, "limit": 20, "kinds": ("message",)}
+    # Only the vectors' candidates, without what was said around them.
+    monkeypatch.setattr(candidates, "_around", lambda _shape: ("", ()))
+    monkeypatch.setattr("memory.retrieval.query_of", lambda _term, _stems: "")
+    candidates.candidates_statement.cache_clear()
+    try:
+        exact = {hit.id for hit in crowded.recall(QUESTION, **rare)}
+        monkeypatch.setattr(candidates, "EXACT_STEPS", ((float("inf"), 0),))
+        found = {hit.id for hit in crowded.recall(QUESTION, **rare)}
+        assert len(found) == 20
+        assert len(found & exact) >= 16
+        execute("SET LOCAL hnsw.iterative_scan = off; SET LOCAL hnsw.ef_search = 40")
+        few = crowded.recall(QUESTION, **rare)
+        assert len(few) < 20, "without the setting it is too few: this test would notice its absence"
+    finally:
+        candidates.candidates_statement.cache_clear()
+
+
+def test_common_words_bring_no_candidates_where_much_is_visible(
+    crowded: Any, by_index: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember([crowded.draft("an accordion in the garden")])
+    monkeypatch.setattr("memory.retrieval.READ_UP_TO", 100)
+    with CaptureQueriesContext(connection) as queries:
+        hits = crowded.recall_by_words("the accordion and the garden")
+    assert hits[0].text == "an accordion in the garden"
+    (rare,) = re.findall(r"'((?:[^']|'')+)'::tsquery AS \"rare\"", queries[1]["sql"])
+    assert "accordion" in rare
+    assert "garden" not in rare
+    # Where all of its words are common, those that have two of them.
+    (both, *_) = crowded.recall_by_words("garden coffee")
+    assert {"garden", "coffee"} <= set(both.text.split())
+
+
+def test_neighbours_are_found_by_their_place_in_the_room(crowded: Any) -> None:
+    plan = plan_of(crowded, QUESTION)
+    beside = [line for line in lines_of(plan, "memory_said_in_room") if "Only" not in line]
+    assert any("Backward" in line for line in beside)
+
+
+def test_sizes_grow_by_steps() -> None:
+    assert [term_slots(count) for count in (0, 1, 4, 5, 16, 40)] == [0, 4, 4, 8, 16, 16]
+    assert [exact_up_to(total) for total in (0, 200_000, 200_001, 5e6)] == [2000, 2000, 5000, 10_000]
+    assert [nearest_for(limit) for limit in (1, 20, 21, 50, 500)] == [40, 40, 100, 100, 300]
+
+
+def test_the_column_of_words_is_made_by_the_database(scene: Any) -> None:
+    remember([scene.draft("Paintings of the 火车")])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT search::text FROM memory_memory")
+        assert cursor.fetchone() == ("'paint':1 '火':4 '车':5",)
+        cursor.execute("UPDATE memory_memory SET text = %s", ["boats " * 100_000])
+        cursor.execute("SELECT length(search) FROM memory_memory")
+        assert cursor.fetchone() == (1,)
+
+
+def test_a_text_of_a_million_words_of_its_own_is_kept(scene: Any) -> None:
+    text = " ".join(f"w{number:x}" for number in range(200_000))
+    assert remember([scene.draft(text), scene.draft("火" * 300_000), scene.draft("x" * 3_000_000)]) == 3
