@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from memory.document_admin import DocumentAdmin
 from memory.admin_learnt import message_link, message_links
+from memory.document_admin import DocumentAdmin
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
 from memory.relationships import faded

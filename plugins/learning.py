@@ -6,11 +6,12 @@ An evaluator that `looks_at="conversation"` receives a `Conversation` in its con
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
+
+from plugins import quotations
 
 if TYPE_CHECKING:
     from plugins.api import MessageView, PersonView
@@ -61,7 +62,7 @@ class Conversation:
 def quote(text: str, characters: int = LINE_CHARACTERS) -> str:
     """Return the text as one line's quotation, cut at so many characters."""
     line = " ".join(text.split())
-    return json.dumps(line if len(line) <= characters else line[:characters] + " …", ensure_ascii=False)
+    return quotations.quote(line if len(line) <= characters else line[:characters] + " …")
 
 
 # Questions to a model ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The tables of what is kept: memories, facts, episodes, documents, relationships, goals. A module each, all of them imported here."""
+"""The tables of what is kept, a module each, all of them imported here."""
 
-from memory.models.document import Chunk, Document, DocumentPart
 from memory.models.conversation import Conversation
+from memory.models.document import Chunk, Document, DocumentPart
 from memory.models.episode import Episode
 from memory.models.fact import Fact
 from memory.models.goal import Goal, Objective
