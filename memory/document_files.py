@@ -22,6 +22,10 @@ from memory.models import DocumentPart
 PART_BYTES = 1024 * 1024
 
 
+class PartsMissing(DocumentRefused):
+    """The file was not stored to its end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """A copy of a file, on disk, as it was when it was looked at."""
@@ -79,7 +83,7 @@ def keep_parts(document_id: UUID, taken: Snapshot) -> None:
 def kept_file(document_id: UUID, content_hash: str) -> Iterator[Snapshot]:
     """Copy the file out of the database.
 
-    Raises: DocumentRefused where it is not there whole.
+    Raises: PartsMissing.
     """
     digest = hashlib.sha256()
     count = 0
@@ -90,7 +94,7 @@ def kept_file(document_id: UUID, content_hash: str) -> Iterator[Snapshot]:
             copy.write(part)
             count += len(part)
         if digest.hexdigest() != content_hash:
-            raise DocumentRefused("its file was not stored to its end: add it again")
+            raise PartsMissing("its file was not stored to its end: add it again")
         yield Snapshot(file=copy, content_hash=content_hash, byte_count=count)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
-from memory.document_files import Snapshot, drop_parts, keep_parts, kept_file, snapshot
+from memory.document_files import PartsMissing, Snapshot, drop_parts, keep_parts, kept_file, snapshot
 from memory.formats import DocumentRefused, recognise
 from memory.indexing import Edition, Indexed, OnProgress, current_chunking, drop_others, index, try_out
 from memory.models import Document
@@ -127,19 +127,15 @@ def index_again(document_id: UUID, *, on_progress: OnProgress = lambda _count: N
     document = Document.objects.filter(pk=document_id).first()
     if document is None:
         raise DocumentRefused("it was removed")
-    # Of a file that was being replaced the newer content is wanted.
-    contents = list(document.parts.order_by("-id").values_list("content_hash", flat=True)[:1])
-    with kept_file(document.pk, contents[0] if contents else document.content_hash) as taken:
-        known_format = document.format if document.format == "texts" else ""
-        edition = Edition(
-            content_hash=taken.content_hash,
-            format=known_format or recognise(document.name, taken.head),
-            chunking=current_chunking(),
-        )
-        if document.edition == edition.name:
-            return _unchanged(document)
-        title = document.title if known_format else _last_part(document.name)
-        return _index(document, taken, edition, title, on_progress)
+    try:
+        with kept_file(document.pk, _newest_content(document)) as taken:
+            return _index_kept(document, taken, on_progress)
+    except PartsMissing:
+        if not document.edition:
+            raise
+        # Its successor was cut off while it was stored.
+        with kept_file(document.pk, document.content_hash) as taken:
+            return _index_kept(document, taken, on_progress)
 
 
 def remove_document(document_id: UUID) -> bool:
@@ -196,6 +192,25 @@ def _index(
         _forget_attempt(document.pk)
         raise
     return _added(document, indexed, edition, title, _outcome(document, edition))
+
+
+def _index_kept(document: Document, taken: Snapshot, on_progress: OnProgress) -> AddedDocument:
+    is_named_so = document.format == "texts"
+    edition = Edition(
+        content_hash=taken.content_hash,
+        format=document.format if is_named_so else recognise(document.name, taken.head),
+        chunking=current_chunking(),
+    )
+    if document.edition == edition.name:
+        return _unchanged(document)
+    title = document.title if is_named_so else _last_part(document.name)
+    return _index(document, taken, edition, title, on_progress)
+
+
+def _newest_content(document: Document) -> str:
+    """Return the hash of the content that came last, which may be a successor's that was cut off."""
+    newest = document.parts.order_by("-id").values_list("content_hash", flat=True).first()
+    return newest or document.content_hash
 
 
 def _forget_attempt(document_id: UUID) -> None:

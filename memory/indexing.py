@@ -31,6 +31,7 @@ from memory.reading import Reading
 from memory.writes import wake_embedding
 
 BATCH = 200
+CHANGED_MEANWHILE = "somebody changed or removed it meanwhile: add it again"
 
 OnProgress = Callable[[int], None]
 """Is told how many chunks are kept so far."""
@@ -123,6 +124,7 @@ def try_out(document: Document | None, taken: Snapshot, edition: Edition) -> Ind
     Raises: DocumentRefused.
     """
     count = kept = 0
+    _release_connection()
     with Reading(taken.file, edition.format) as reading:
         for batch in _batched(chunk_blocks(reading, edition.chunking)):
             count += len(batch)
@@ -130,6 +132,7 @@ def try_out(document: Document | None, taken: Snapshot, edition: Edition) -> Ind
                 keys = [_key(document, edition, piece) for piece in batch]
                 known = _known(document, keys)
                 kept += sum(key in known for key in keys)
+                _release_connection()
     return Indexed(facts=reading.facts, chunk_count=count, kept_count=kept)
 
 
@@ -157,11 +160,11 @@ def index(
         kept = _publish(
             document, edition, taken, count, reading.facts.title or title, reading.facts.page_count
         )
-    except IntegrityError:
-        raise DocumentRefused("somebody removed it meanwhile: add it again") from None
-    except DocumentRefused:
+    except (DocumentRefused, IntegrityError) as error:
         drop_others(document.pk)
-        raise
+        if isinstance(error, DocumentRefused):
+            raise
+        raise DocumentRefused(CHANGED_MEANWHILE) from error
     wake_embedding()
     return Indexed(facts=reading.facts, chunk_count=count, kept_count=kept, resumed_at=staged)
 
@@ -222,7 +225,7 @@ def _publish(
         known = Document.objects.select_for_update().filter(pk=document.pk).first()
         staged = Chunk.objects.filter(document=document, edition=edition.name)
         if known is None or staged.count() != count:
-            raise DocumentRefused("somebody changed or removed it meanwhile: add it again")
+            raise DocumentRefused(CHANGED_MEANWHILE)
         names: dict[str, Any] = {
             "document": document.pk,
             "edition": edition.name,

@@ -17,6 +17,7 @@ from memory.formats.blocks import Block, Blocks, Facts, Limits, check_length
 from memory.formats.decoding import decode_text
 from memory.formats.html import seen_text
 
+_MAX_NESTING = 100
 _LEAVES = frozenset({"paragraph_open", "fence", "code_block", "tr_open"})
 _FENCE = re.compile(r"-{3,}\s*")
 _FRONT_MATTER_END = re.compile(r"(?:-{3,}|\.{3})\s*")
@@ -52,7 +53,8 @@ def read_markdown(file: BinaryIO, limits: Limits) -> Blocks:
 
 
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable("table")
+    # What is nested more deeply than that is left out by the parser, whose own limit of 20 is soon reached by lists.
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
     # Only blocks are wanted: what stands in a line is left as it is written.
     parser.core.ruler.disable(["inline", "text_join"])
     return parser

@@ -21,7 +21,8 @@ ENDINGS = {
 HEAD_BYTES = 4096
 """So much of a file's beginning is enough to recognise it."""
 _PDF_MARK = b"%PDF-"
-# Adobe's readers accept the mark anywhere in the first 1024 bytes, and files with something before it exist.
+# Adobe's readers accept the mark anywhere in the first 1024 bytes, and files with something before it exist; a text
+# may speak of the mark.
 _PDF_MARK_WITHIN = 1024
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _HTML_BEGINNINGS = (b"<!doctype html", b"<html")
@@ -34,7 +35,7 @@ def recognise(name: str, head: bytes) -> str:
     """
     ending = PurePath(name).suffix.lower()
     named = ENDINGS.get(ending)
-    if _PDF_MARK in head[:_PDF_MARK_WITHIN]:
+    if head.lstrip().startswith(_PDF_MARK) or (named == "pdf" and _PDF_MARK in head[:_PDF_MARK_WITHIN]):
         return "pdf"
     if named == "pdf":
         raise DocumentRefused("it is named as a PDF and is none: it does not begin with %PDF-")

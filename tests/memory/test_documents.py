@@ -279,6 +279,34 @@ def test_the_kept_file_can_be_indexed_again(scene: Any, settings: Any, monkeypat
     assert len(texts()) == 3
 
 
+def test_a_successor_that_was_not_stored_to_its_end_is_passed_over(scene: Any, settings: Any) -> None:
+    key = add(scene).document_id or UUID(int=0)
+    DocumentPart.objects.create(document_id=key, content_hash="f" * 64, position=0, content=b"# Hand")
+    settings.DOCUMENT_CHUNK_TOKENS = 100
+    assert index_again(key).outcome == "indexed again"
+    assert len(texts()) == 3
+    assert DocumentPart.objects.count() == 1
+
+
+def test_a_successor_that_was_stored_and_cut_off_is_completed(scene: Any, monkeypatch: Any) -> None:
+    key = add(scene).document_id or UUID(int=0)
+
+    def cut_off(*_arguments: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(indexing, "_publish", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            add(scene, HANDBOOK.replace("before nine", "before ten"))
+    assert "before nine" in texts()[1]
+
+    completed = index_again(key)
+
+    assert (completed.outcome, completed.note) == ("replaced", "went on after chunk 3")
+    assert "before ten" in texts()[1]
+    assert Memory.objects.count() == 3
+
+
 def test_progress_counts_chunks_and_vectors(scene: Any) -> None:
     key = add(scene).document_id or UUID(int=0)
     assert (progress_of([key])[key].chunk_count, progress_of([key])[key].vector_count) == (3, 0)

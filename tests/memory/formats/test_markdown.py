@@ -98,3 +98,8 @@ def test_the_first_heading_is_the_title_where_none_is_of_the_first_level() -> No
     assert read("## Second\n\n### Third")[1].title == "Second"
     assert read("## Second\n\n# First")[1].title == "First"
     assert read("")[0] == []
+
+
+def test_lists_are_read_at_any_depth_that_people_write() -> None:
+    blocks, _ = read("\n".join(f"{'  ' * depth}- item {depth}" for depth in range(30)))
+    assert [block.text for block in blocks] == [f"- item {depth}" for depth in range(30)]

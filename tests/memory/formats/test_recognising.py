@@ -22,7 +22,9 @@ from memory.formats.texts import read_texts
         ("a", b"\xef\xbb\xbf <!DOCTYPE html><p>", "html"),
         ("a.txt", b"<html> told about", "text"),
         ("a.txt", b"%PDF-1.4", "pdf"),
-        ("a.pdf", b"\n\n%PDF-1.4", "pdf"),
+        ("a", b"\n\n%PDF-1.4", "pdf"),
+        ("a.pdf", b"mail header\n\n%PDF-1.4", "pdf"),
+        ("a.md", b"A PDF begins with %PDF-1.4", "markdown"),
         ("a.txt", "text".encode("utf-16"), "text"),
     ],
 )
