@@ -46,6 +46,8 @@ POINTS: Mapping[str, str] = {
     "evaluation.claimed": "the evaluation is leased",
     "evaluation.before_commit": "what was learnt is applied, not committed",
     "evaluation.after_commit": "the evaluation has ended",
+    "forgetting.begun": "a person's lanes and accounts are taken; none of their words is gone",
+    "forgetting.batch_done": "a part of a person's words is gone",
 }
 """Every point by its name, with what has happened when it is reached. Each stands at one place in the code."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from agents import evaluation, work
+from agents import evaluation, forgetting, work
 
 
 @shared_task(name="agents.drain_lane")
@@ -19,3 +19,9 @@ def drain_lane(*, lane_id: str) -> None:
 def evaluate_turn(*, lane_id: str) -> None:
     """Let evaluators learn from the lane's ended turns, in their order."""
     evaluation.evaluate_lane(UUID(lane_id))
+
+
+@shared_task(name="agents.forget_person")
+def forget_person(*, forgetting_id: str) -> None:
+    """Go on with a forgetting that was begun."""
+    forgetting.go_on(UUID(forgetting_id))

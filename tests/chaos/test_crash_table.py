@@ -116,8 +116,10 @@ ROWS = (
     Row(point="evaluation.before_commit", promise=learnt_once),
     Row(point="evaluation.after_commit", promise=learnt_once),
 )
-APART = {"dispatcher.found", "lane.before_release"}
-"""Points that a plain message does not come to: each has a test of its own below."""
+APART = {"dispatcher.found", "lane.before_release", "forgetting.begun", "forgetting.batch_done"}
+"""Points that a plain message does not come to: each has a test of its own, below or, of forgetting, in
+`tests/agents/forgetting/test_killed.py`.
+"""
 
 
 def test_every_point_has_a_row() -> None:
