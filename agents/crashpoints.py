@@ -51,6 +51,8 @@ POINTS: Mapping[str, str] = {
     "evaluator.recorded": "the answer is recorded; nothing is learnt from it yet",
     "reflection.before_commit": "what was learnt from a conversation is applied, not committed",
     "reflection.after_commit": "the look has ended",
+    "forgetting.begun": "a person's lanes and accounts are taken; none of their words is gone",
+    "forgetting.batch_done": "a part of a person's words is gone",
 }
 """Every point by its name, with what has happened when it is reached. Each stands at one place in the code."""
 

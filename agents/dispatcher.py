@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 
-from agents import approvals, evaluation, lanes, metrics, outbox
+from agents import approvals, evaluation, forgetting, lanes, metrics, outbox
 from agents.crashpoints import reach
 from agents.databases import own_connection
 from agents.wakeups import wake
@@ -52,6 +52,7 @@ def dispatch_once() -> int:
     ]
     found += [("agents.evaluate_turn", {"lane_id": str(lane_id)}) for lane_id in evaluation.find_due(BATCH)]
     found += [(LOOK_TASK, {"conversation_id": str(id)}) for id in find_due_looks(BATCH)]
+    found += [("agents.forget_person", {"forgetting_id": str(id)}) for id in forgetting.find_due(BATCH)]
     if find_unembedded_count():
         found.append(("memory.embed_memories", {}))
     if is_task_due():

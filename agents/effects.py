@@ -128,6 +128,7 @@ def _apply(effect: Effect, cause: _Cause, position: int) -> None:
                 task=effect.task,
                 at=effect.at,
                 room_id=cause.room_id,
+                person_id=cause.person_id,
                 arguments=effect.arguments,
             )
 

@@ -96,6 +96,8 @@ def _merge(pair: _Pair) -> bool:
 def _check(person: Person | None, into: Person | None, pair: _Pair) -> None:
     if person is None or into is None:
         raise CannotMerge(f"There is no person {pair.person_id if person is None else pair.into_id}.")
+    if person.forgotten_at is not None or into.forgotten_at is not None:
+        raise CannotMerge("One of the two is being forgotten.")
     if into.merged_into_id is not None:
         raise CannotMerge(f"{into} was merged into another person: choose {into.merged_into_id}.")
     if person.merged_into_id not in (None, into.pk):

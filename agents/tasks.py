@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from agents import evaluation, reflection, work
+from agents import evaluation, forgetting, reflection, work
 
 
 @shared_task(name="agents.drain_lane")
@@ -25,3 +25,9 @@ def evaluate_turn(*, lane_id: str) -> None:
 def reflect_conversation(*, conversation_id: str) -> None:
     """Let evaluators look at what was said in a conversation since the last look."""
     reflection.reflect(UUID(conversation_id))
+
+
+@shared_task(name="agents.forget_person")
+def forget_person(*, forgetting_id: str) -> None:
+    """Go on with a forgetting that was begun."""
+    forgetting.go_on(UUID(forgetting_id))

@@ -1,6 +1,7 @@
-"""Lets one person stand for two: what is kept of the one becomes the other's. `agents.people` calls it.
+"""What becomes of memories when two people turn out to be one. `agents.people` calls it.
 
-What both have, once each is allowed, is joined: nothing that was kept is lost, and nothing stands twice.
+What is kept of the one becomes the other's. What both have, once each is allowed, is joined: nothing that was kept
+is lost, and nothing stands twice. How a person is forgotten stands in `memory.forgetting`.
 """
 
 from __future__ import annotations

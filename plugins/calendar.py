@@ -29,11 +29,13 @@ def schedule_task(
     schedule: str = ONCE,
     at: dt.datetime | None = None,
     room_id: UUID | None = None,
+    person_id: UUID | None = None,
     arguments: JSONObject | None = None,
     now: dt.datetime | None = None,
 ) -> ScheduledTask:
     """Put a plugin's task on an agent's calendar, first due at `at`, else at the schedule's next slot.
 
+    `person_id` says whose words asked for it: the task is theirs, and is forgotten with them.
     Raises: UnknownTask; BadSchedule; ValueError where `at` has no time zone. All name the value and the cure.
     """
     check_task(plugin, task)
@@ -45,6 +47,7 @@ def schedule_task(
     return ScheduledTask.objects.create(
         agent_id=agent_id,
         room_id=room_id,
+        person_id=person_id,
         plugin=plugin,
         task=task,
         schedule=schedule,

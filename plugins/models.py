@@ -56,6 +56,15 @@ class ScheduledTask(models.Model):
     room = models.ForeignKey(
         "agents.Room", null=True, blank=True, on_delete=models.CASCADE, related_name="scheduled_tasks"
     )
+    person = models.ForeignKey(
+        "agents.Person",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="scheduled_tasks",
+        help_text="Whose words it was scheduled by.",
+    )
     plugin = models.CharField(max_length=100)
     task = models.CharField(max_length=100)
     schedule = models.CharField(

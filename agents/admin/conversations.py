@@ -9,10 +9,11 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminUUIDInputWidget
 
-from agents import people
+from agents import forgetting, people
 from agents.admin.reasons import Decisions, WhyDialog, dialog
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
 from plugins.admin_pages import (
@@ -138,17 +139,22 @@ class MergeDialog(WhyDialog):
 class PersonAdmin(Decisions, Kept):
     """People, with their accounts, and the merging of two who are one."""
 
-    list_display = ("name", "is_bot", "merged_into", "created_at")
+    list_display = ("name", "is_bot", "merged_into", "created_at", "forgotten_at")
     list_filter = ("is_bot", WhenFilter)
     list_select_related = ("merged_into",)
     search_fields = ("name",)
     id_search_fields = ("pk", "merged_into", "accounts__pk")
     ordering = ("-id",)
-    fields = (("name", "is_bot"), ("merged_into", "created_at"), "decisions")
-    readonly_fields = ("merged_into", "created_at", "decisions")
+    fields = (("name", "is_bot"), ("merged_into", "created_at", "forgotten_at"), "decisions")
+    readonly_fields = ("merged_into", "created_at", "forgotten_at", "decisions")
     inlines = (AccountRows, MergedRows)
     is_row_by_row = True
-    actions_detail = ("merge_person",)
+    actions_detail = ("merge_person", "forget_person")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Person]:
+        """Leave out the nameless people under whom lanes stand while somebody is forgotten."""
+        rows: QuerySet[Person] = super().get_queryset(request)
+        return rows.exclude(name="", forgotten_at__isnull=False)
 
     def has_merge_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
         """Allow those who may merge people."""
@@ -170,6 +176,28 @@ class PersonAdmin(Decisions, Kept):
         into_id = form.cleaned_data["into"]
         verb = partial(people.merge, into_id=into_id)
         return self.decide_one(request, form, object_id, verb, "merged into this one", then_show=into_id)
+
+    def has_forget_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
+        """Allow those who may forget people."""
+        return bool(request.user.has_perm("agents.forget_person"))
+
+    @button(
+        "Forget…",
+        permissions=["forget"],
+        icon="person_remove",
+        dialog=dialog(
+            "Forget this person, and those merged into them?",
+            "Accounts, messages, memories and all else of theirs are deleted; what stays for others is cut free of"
+            " their words. It can't be undone. Say why without naming them: the reason is kept.",
+            "Forget",
+        ),
+    )
+    def forget_person(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        """Begin to forget the person; a worker does the rest."""
+        answer = self.decide_one(request, form, object_id, forgetting.hand_over, "being forgotten")
+        if Person.objects.filter(pk=object_id, forgotten_at=None).exists():
+            return answer
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:agents_person_changelist")})
 
 
 @admin.register(Message)

@@ -5,6 +5,7 @@ from agents.models.approval import Approval
 from agents.models.audit import AuditEntry
 from agents.models.character import Character, CharacterVersion
 from agents.models.delivery import Delivery
+from agents.models.forgetting import Forgetting
 from agents.models.lane import Lane
 from agents.models.message import Message
 from agents.models.person import Account, Person
@@ -19,6 +20,7 @@ __all__ = [
     "Character",
     "CharacterVersion",
     "Delivery",
+    "Forgetting",
     "Lane",
     "Message",
     "ModelCall",

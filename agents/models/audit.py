@@ -5,10 +5,14 @@ from django.db.models.functions import Now
 
 
 class AuditEntry(models.Model):
-    """One decision about one object. The database refuses to change or delete an entry.
+    """One decision about one object. The database refuses to delete an entry, and every change but one.
 
-    `actor` is a user's name, or `command`. `object_id` is no foreign key: entries outlive what they are about.
+    `actor` is a user's name, or `command`. `object_id` is no foreign key: entries outlive what they are about. Where
+    that was a person who is forgotten, an entry can lose which it was and the words: it becomes `FORGOTTEN`, and
+    still says who decided what, and when.
     """
+
+    FORGOTTEN = {"object_id": "forgotten", "reason": "", "details": {}}
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now())

@@ -119,6 +119,10 @@ ROWS = (
 )
 APART = {"dispatcher.found", "lane.before_release", *LOOKS}
 """Points that a plain message does not come to: each has a test of its own, below or in `test_reflection.py`."""
+APART = {"dispatcher.found", "lane.before_release", "forgetting.begun", "forgetting.batch_done"}
+"""Points that a plain message does not come to: each has a test of its own, below or, of forgetting, in
+`tests/agents/forgetting/test_killed.py`.
+"""
 
 
 def test_every_point_has_a_row() -> None:

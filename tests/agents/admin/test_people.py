@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
-from agents.models import AuditEntry, Person
+from agents.models import AuditEntry, Forgetting, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -60,3 +60,49 @@ def test_changing_people_is_no_permission_to_merge_them(client, two):
     client.force_login(user)
     assert client.post(merging(two[0]), answer(two[1])).status_code == 403
     assert Person.objects.get(pk=two[0].pk).merged_into is None
+
+
+def forgetting(person):
+    return reverse("admin:agents_person_forget_person", args=[person.pk])
+
+
+def test_a_person_is_handed_over_to_be_forgotten(admin_client, two, monkeypatch):
+    from agents.forgetting import working
+
+    woken = []
+    monkeypatch.setattr(
+        working, "wake_after_commit", lambda name, **arguments: woken.append((name, arguments))
+    )
+    person, other = two
+    assert "without naming them" in admin_client.get(forgetting(person)).content.decode()
+
+    response = admin_client.post(forgetting(person), {"_form_submitted": "on", "why": "A letter."})
+
+    assert response["HX-Redirect"] == reverse("admin:agents_person_changelist")
+    begun = Forgetting.objects.get()
+    assert (begun.began_by, begun.reason, begun.people) == ("admin", "A letter.", [str(person.pk)])
+    assert woken == [("agents.forget_person", {"forgetting_id": str(begun.pk)})]
+    shown = admin_client.get(response["HX-Redirect"]).content.decode()
+    assert "1 person being forgotten." in shown
+    assert str(person.pk) in shown
+    assert begun.ghosts[0] not in shown
+    again = admin_client.post(forgetting(person), {"_form_submitted": "on", "why": "A letter."})
+    assert "being forgotten already" in admin_client.get(again["HX-Redirect"]).content.decode()
+    assert admin_client.get(page(other)).status_code == 200
+
+
+def test_a_reason_that_names_the_person_is_refused_on_their_page(admin_client, two):
+    response = admin_client.post(forgetting(two[0]), {"_form_submitted": "on", "why": "Ann wrote."})
+
+    assert response["HX-Redirect"] == page(two[0])
+    assert "names the person" in admin_client.get(page(two[0])).content.decode()
+    assert not Forgetting.objects.exists()
+
+
+def test_merging_people_is_no_permission_to_forget_or_export_them(client, two):
+    user = User.objects.create_user("helper", is_staff=True)
+    for codename in ("view_person", "merge_person"):
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+    client.force_login(user)
+    assert client.post(forgetting(two[0]), {"_form_submitted": "on", "why": "x"}).status_code == 403
+    assert not Forgetting.objects.exists()

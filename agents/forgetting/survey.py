@@ -1,0 +1,69 @@
+"""Counts what a forgetting would remove and search, and changes nothing: `forget_person --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from agents.families import Family, private_rooms_of
+from agents.models import Account, Approval, Delivery, Message, ModelCall, Participant, Step, Turn
+from memory.forgetting import count_of
+from plugins.forgetting import count_of as count_plugins_rows
+from plugins.registry import find_service
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """How many rows of which kind would go, and how many that stay would be searched for the person's words."""
+
+    gone: Mapping[str, int]
+    searched: Mapping[str, int]
+
+
+def survey(family: Family) -> Survey:
+    """Count what forgetting them would do at this moment."""
+    people = family.ids
+    private = list(private_rooms_of(people).values_list("pk", flat=True))
+    mine = Participant.objects.filter(person__in=people).exclude(room__in=private)
+    shared = list(mine.values_list("room", flat=True).distinct())
+    said = Q(room__in=private) | Q(person__in=people, direction=Message.Direction.IN)
+    turns = Turn.objects.filter(Q(room__in=private) | Q(person__in=people))
+    others = Turn.objects.filter(room__in=shared).exclude(person__in=people)
+    said_by_agents = Message.objects.filter(room__in=shared, direction=Message.Direction.OUT)
+    gone: dict[str, int] = {
+        "people": len(people),
+        "accounts": Account.objects.filter(person__in=people).count(),
+        "rooms": len(private),
+        "messages": Message.objects.filter(said).count(),
+        "turns": turns.count(),
+        "steps": Step.objects.filter(turn__in=turns).count(),
+        "model_calls": ModelCall.objects.filter(turn__in=turns).count(),
+        "approvals": Approval.objects.filter(turn__in=turns).count(),
+        "deliveries": Delivery.objects.filter(message__room__in=private).count(),
+        **count_of(people, private),
+        **count_plugins_rows(people, private),
+        **_sign_ins(family),
+    }
+    searched = {
+        "messages of agents": said_by_agents.count(),
+        "turns of others": others.count(),
+        "prompts of others, which go": ModelCall.objects.filter(turn__in=others).exclude(prompt=[]).count(),
+    }
+    return Survey(gone=gone, searched=searched)
+
+
+def _sign_ins(family: Family) -> Mapping[str, int]:
+    sign_ins = find_service("sign_ins")
+    accounts = Account.objects.filter(person__in=family.ids).values_list("platform", "external_id")
+    counts: Mapping[str, int] = sign_ins.count(list(accounts)) if sign_ins is not None else {}
+    return counts
+
+
+def staff_of(family: Family) -> list[str]:
+    """Return the names of the site's users that the person is and that stay, because they may see the admin."""
+    sign_ins = find_service("sign_ins")
+    accounts = Account.objects.filter(person__in=family.ids).values_list("platform", "external_id")
+    names: list[str] = sign_ins.staff(list(accounts)) if sign_ins is not None else []
+    return names
