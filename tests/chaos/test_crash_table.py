@@ -117,11 +117,9 @@ ROWS = (
     Row(point="evaluation.before_commit", promise=learnt_once),
     Row(point="evaluation.after_commit", promise=learnt_once),
 )
-APART = {"dispatcher.found", "lane.before_release", *LOOKS}
-"""Points that a plain message does not come to: each has a test of its own, below or in `test_reflection.py`."""
-APART = {"dispatcher.found", "lane.before_release", "forgetting.begun", "forgetting.batch_done"}
-"""Points that a plain message does not come to: each has a test of its own, below or, of forgetting, in
-`tests/agents/forgetting/test_killed.py`.
+APART = {"dispatcher.found", "lane.before_release", *LOOKS, "forgetting.begun", "forgetting.batch_done"}
+"""Points that a plain message does not come to: each has a test of its own, below, in `test_reflection.py` or, of
+forgetting, in `tests/agents/forgetting/test_killed.py`.
 """
 
 
