@@ -1,6 +1,6 @@
 """What a look at a conversation sees: the messages of people, the agent's replies, and who is in the room.
 
-`agents.reflection` reads it, in four statements.
+`agents.reflection` reads it, in three statements.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 
 from agents.claims import SELECT_TAKEN, ClaimedTurn, take_turn_by
-from agents.own_people import own_person_id
+from agents.own_people import PLATFORM, own_person_id
 from agents.prompts import count_tokens
 from memory.conversations import Look
 from memory.episodes import Heard
@@ -67,7 +68,8 @@ ORDER BY said.received_at, said.id
 """
 
 READ_PEOPLE = """
-SELECT person.id, person.name, person.is_bot
+SELECT person.id, person.name, person.is_bot,
+       (SELECT person_id FROM agents_account WHERE platform = %(own_platform)s AND external_id = %(agent)s)
 FROM agents_participant AS participant JOIN agents_person AS person ON person.id = participant.person_id
 WHERE participant.room_id = %(room)s
 ORDER BY person.id = ANY(%(speakers)s::uuid[]) DESC, participant.id DESC LIMIT %(limit)s
@@ -102,11 +104,10 @@ def read_turn(look: Look) -> ClaimedTurn | None:
 
 def read_seen(look: Look, turn: ClaimedTurn, agent_name: str) -> Seen:
     """Read what the look sees, as much of it as a prompt has room for."""
-    own = PersonView(id=own_person_id(look.agent_id, agent_name), name=agent_name, is_bot=True)
     rows = _messages(look)
     kept, taken = _fitting(rows, len(look.messages))
     messages = tuple(row.view(agent_name) for row in kept)
-    people, is_shared = _people(turn, messages, own)
+    own, people, is_shared = _people(turn, messages, agent_name)
     said = [row for row in kept if not row.is_reply]
     answered = Counter(row.person_id for row in said if row.is_answered and row.person_id)
     return Seen(
@@ -174,20 +175,33 @@ def _fitting(rows: Sequence[_Row], given: int) -> tuple[list[_Row], int]:
 
 
 def _people(
-    turn: ClaimedTurn, messages: Sequence[MessageView], own: PersonView
-) -> tuple[tuple[PersonView, ...], bool]:
-    """Return the agent's own person, who spoke and who was named; and whether more than one human is there."""
+    turn: ClaimedTurn, messages: Sequence[MessageView], agent_name: str
+) -> tuple[PersonView, tuple[PersonView, ...], bool]:
+    """Return the agent's own person, all who can be learnt of, and whether more than one human is there.
+
+    They are the agent's own person, who spoke, and who was named of those who are in the room.
+    """
     speakers = {message.person_id for message in messages if message.person_id}
+    names: dict[str, Any] = {
+        "room": turn.room_id,
+        "speakers": list(speakers),
+        "limit": MOST_PEOPLE,
+        "own_platform": PLATFORM,
+        "agent": str(turn.agent_id),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(READ_PEOPLE, {"room": turn.room_id, "speakers": list(speakers), "limit": MOST_PEOPLE})
-        there = [PersonView(id=id, name=name, is_bot=is_bot) for id, name, is_bot in cursor.fetchall()]
+        cursor.execute(READ_PEOPLE, names)
+        rows = cursor.fetchall()
+    own_id = (rows[0][3] if rows else None) or own_person_id(turn.agent_id, agent_name)
+    own = PersonView(id=own_id, name=agent_name, is_bot=True)
+    there = [PersonView(id=id, name=name, is_bot=is_bot) for id, name, is_bot, _own in rows]
     words = " ".join(message.text for message in messages).casefold()
     spoken_of = [
         person
         for person in there
-        if person.id != own.id and (person.id in speakers or _is_named(person.name, words))
+        if person.id != own_id and (person.id in speakers or _is_named(person.name, words))
     ]
-    return (own, *spoken_of), sum(not person.is_bot for person in there) > 1
+    return own, (own, *spoken_of), sum(not person.is_bot for person in there) > 1
 
 
 def _is_named(name: str, words: str) -> bool:

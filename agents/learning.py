@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
-from django.db import connection
+from django.db import connection, transaction
 
 from agents import effects as others
 from agents.claims import Fenced
@@ -20,7 +20,7 @@ from agents.heard import Seen
 from memory.conversations import Episode, Look, end_look
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
-from memory.episodes import close, go_on
+from memory.episodes import closed, go_on, keep_episode
 from memory.facts import NewFact, Place, learn_facts
 from memory.goals import advance, find_active_goals
 from memory.relationships import relate
@@ -36,15 +36,17 @@ EMBEDDING_SECONDS = 150.0
 Vectors = Mapping[str, tuple[Sequence[float], str]]
 """The vectors of texts, each with its model's name."""
 
-LOCK_PEOPLE = """
-SELECT id, merged_into_id FROM agents_person WHERE id = ANY(%(people)s::uuid[]) ORDER BY id FOR SHARE
+LOCK = """
+WITH said AS (
+    SELECT id FROM agents_message WHERE id = ANY(%(messages)s::uuid[]) ORDER BY id FOR KEY SHARE
+), people AS (
+    SELECT id, merged_into_id FROM agents_person WHERE id = ANY(%(people)s::uuid[]) ORDER BY id FOR SHARE
+)
+SELECT (SELECT count(*) FROM said), people.id, people.merged_into_id
+FROM (SELECT 1) AS one LEFT JOIN people ON true
 """
-"""Who is merged or forgotten at this moment is waited for: what is learnt goes to whom they became, or to nobody."""
-
-LOCK_MESSAGES = """
-SELECT count(*) FROM (
-    SELECT 1 FROM agents_message WHERE id = ANY(%(messages)s::uuid[]) ORDER BY id FOR KEY SHARE
-) AS there
+"""Counts the messages that are there, and says who the people are by now. Who is merged or forgotten at this moment
+is waited for: what is learnt goes to whom they became, or to nobody.
 """
 
 
@@ -77,34 +79,39 @@ def embed_facts(effects: Sequence[Effect]) -> Vectors:
     return {text: (vector, embedder.name) for text, vector in zip(texts, made, strict=True)}
 
 
-def apply(learning: Learning, wanted: Sequence[tuple[str, Effect]], *, error: str = "") -> None:
+def apply(learning: Learning, wanted: Sequence[tuple[str, Effect]], *, error: str = "") -> bool:
     """Apply what the look brought, and end it, in the caller's transaction. `wanted` are plugins' effects.
 
+    Returns whether another look is due at once.
     Raises: Fenced where the look is held no longer, or what it saw was deleted meanwhile.
     """
     seen, look = learning.seen, learning.look
-    _require_messages(seen)
-    people = _people(seen)
-    place, episode = _moved(seen.place, people), look.episode
+    # People before the conversation, as where people are merged.
+    people = _lock(seen)
+    summed_up = [effect for _plugin, effect in wanted if isinstance(effect, Summarise)]
+    summary, outcome = (summed_up[-1].summary, summed_up[-1].outcome) if summed_up else ("", "")
+    episode = go_on(look.episode, seen.heard, summary=summary, outcome=outcome)
+    episode = replace(episode, people=tuple(dict.fromkeys(people.get(id, id) for id in episode.people)))
+    after = closed(episode) if learning.is_closing else episode
+    # Whatever follows is undone where the look is held no longer.
+    is_due = end_look(look, taken=seen.taken, episode=after, error=error)
+    if is_due is None:
+        raise Fenced(f"The look at {look.conversation_id} is no longer held by {look.token}.")
+    place = _moved(seen.place, people)
+    if learning.is_closing:
+        _keep_episode(episode, place, seen)
     learn_facts(place, _facts(learning, wanted, people))
-    summary = outcome = ""
-    for plugin, effect in wanted:
+    for number, (plugin, effect) in enumerate(wanted):
         match effect:
-            case LearnFact():
+            case LearnFact() | Summarise():
                 pass
             case Relate():
                 _relate(effect, seen, people)
             case AdvanceGoal():
                 _advance(effect, seen)
-            case Summarise():
-                summary, outcome = effect.summary, effect.outcome
             case _:
-                _apply_other(effect, plugin, learning, people)
-    episode = go_on(episode, seen.heard, summary=summary, outcome=outcome)
-    if learning.is_closing:
-        episode = _closed(episode, place, seen)
-    if not end_look(look, taken=seen.taken, episode=episode, error=error):
-        raise Fenced(f"The look at {look.conversation_id} is no longer held by {look.token}.")
+                _apply_other(effect, plugin, learning, people, place=number)
+    return is_due
 
 
 def _facts(
@@ -192,42 +199,45 @@ def _advance(effect: AdvanceGoal, seen: Seen) -> None:
     advance(effect.goal_id, completed_objectives=effect.completed_objectives, shown_by_message=message)
 
 
-def _apply_other(effect: Effect, plugin: str, learning: Learning, people: Mapping[UUID, UUID]) -> None:
+def _apply_other(
+    effect: Effect, plugin: str, learning: Learning, people: Mapping[UUID, UUID], *, place: int
+) -> None:
+    """Apply what any evaluator may want; what can't be applied costs that effect, and not the look."""
     turn = learning.seen.turn
-    others.apply_effects(
-        [effect],
-        plugin=plugin,
-        agent_id=turn.agent_id,
-        room_id=turn.room_id,
-        person_id=people.get(turn.person_id) if turn.person_id else None,
-        message_id=turn.message_id,
-        cause_id=f"{learning.look.conversation_id}:{learning.look.number}:{plugin}",
-    )
+    try:
+        with transaction.atomic():
+            others.apply_effects(
+                [effect],
+                plugin=plugin,
+                agent_id=turn.agent_id,
+                room_id=turn.room_id,
+                person_id=people.get(turn.person_id) if turn.person_id else None,
+                message_id=turn.message_id,
+                cause_id=f"{learning.look.conversation_id}:{learning.look.number}:{plugin}:{place}",
+            )
+    except (others.CannotApply, ValueError, LookupError) as error:
+        log.warning("effect_not_applied", plugin=plugin, effect=type(effect).__name__, error=str(error))
 
 
-def _closed(episode: Episode, place: Place, seen: Seen) -> Episode:
+def _keep_episode(episode: Episode, place: Place, seen: Seen) -> None:
     last, ended_at = seen.heard.last, seen.heard.ended_at
-    if last is None or ended_at is None:
-        return episode
-    return close(place, episode, last=last, ended_at=ended_at, speaker=seen.own_person.name)
+    if last is not None and ended_at is not None:
+        keep_episode(place, episode, last=last, ended_at=ended_at, speaker=seen.own_person.name)
 
 
-def _require_messages(seen: Seen) -> None:
-    ids = [message.id for message in seen.messages]
-    if not ids:
-        return
+def _lock(seen: Seen) -> dict[UUID, UUID]:
+    """Return whom each person of the conversation stands for by now; who was forgotten is not among them.
+
+    Raises: Fenced where messages of the look are gone.
+    """
+    messages = {message.id for message in seen.messages} or {seen.turn.message_id}
+    people = {*seen.person_ids, *([seen.turn.person_id] if seen.turn.person_id else [])}
     with connection.cursor() as cursor:
-        cursor.execute(LOCK_MESSAGES, {"messages": ids})
-        if cursor.fetchall()[0][0] != len(ids):
-            raise Fenced("Messages of the look were deleted meanwhile; it is begun again without them.")
-
-
-def _people(seen: Seen) -> dict[UUID, UUID]:
-    """Return whom each person of the conversation stands for by now; who was forgotten is not among them."""
-    asked = {*seen.person_ids, *([seen.turn.person_id] if seen.turn.person_id else [])}
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK_PEOPLE, {"people": list(asked)})
-        return {id: merged_into or id for id, merged_into in cursor.fetchall()}
+        cursor.execute(LOCK, {"messages": list(messages), "people": list(people)})
+        rows = cursor.fetchall()
+    if rows[0][0] != len(messages):
+        raise Fenced("Messages of the look were deleted meanwhile; it is begun again without them.")
+    return {id: merged_into or id for _count, id, merged_into in rows if id is not None}
 
 
 def _moved(place: Place, people: Mapping[UUID, UUID]) -> Place:

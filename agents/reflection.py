@@ -83,14 +83,17 @@ def reflect(conversation_id: UUID) -> int:
             break
         reach("reflection.claimed")
         with structlog.contextvars.bound_contextvars(conversation=str(conversation_id)):
-            if not _work(look):
-                break
+            is_due = _work(look)
+        if is_due is None:
+            break
         count += 1
+        if not is_due:
+            break
     return count
 
 
-def _work(look: Look) -> bool:
-    """Work the look, and tell whether it has ended."""
+def _work(look: Look) -> bool | None:
+    """Work the look, and tell whether another is due at once; None where this one has not ended."""
     turn = read_turn(look)
     if turn is None:
         # What was said was deleted meanwhile.
@@ -98,22 +101,19 @@ def _work(look: Look) -> bool:
     trace = open_trace(turn.id, is_second_attempt=True)
     try:
         with keeper.watch_over(turn, partial(ReflectionWatch, look)) as watch:
-            _look_held(look, turn, trace, watch)
+            return _look_held(look, turn, trace, watch)
     except Fenced as error:
         log.warning("reflection_fenced", error=str(error))
-        return False
     except Stopped:
         log.info("reflection_given_back")
         conversations.postpone_look(look, delay_seconds=0.0, error="", is_counted=False)
-        return False
     except ModelError as error:
         _postpone(look, turn, trace, error)
-        return False
-    return True
+    return None
 
 
-def _look_held(look: Look, turn: ClaimedTurn, trace: Trace, watch: keeper.Watch) -> None:
-    """Let evaluators look, and write what they learnt under the look's token.
+def _look_held(look: Look, turn: ClaimedTurn, trace: Trace, watch: keeper.Watch) -> bool:
+    """Let evaluators look, write what they learnt under the look's token, and tell whether another look is due.
 
     Raises: Fenced where the lease was lost; ModelError where the look is to be put off; Stopped.
     """
@@ -130,17 +130,14 @@ def _look_held(look: Look, turn: ClaimedTurn, trace: Trace, watch: keeper.Watch)
     release_connection()
     vectors = learning.embed_facts([effect for _plugin, effect in effects])
     watch.require_held()
+    whole = Learning(look=look, seen=seen, is_closing=conversation.is_closing, vectors=vectors)
     with trace.saving():
-        _guard(look, turn)
-        learning.apply(
-            Learning(look=look, seen=seen, is_closing=conversation.is_closing, vectors=vectors),
-            effects,
-            error=error,
-        )
+        is_due = learning.apply(whole, effects, error=error)
         transaction.on_commit(wake_embedding)
         reach("reflection.before_commit")
     reach("reflection.after_commit")
     log.info("reflected", messages=seen.taken, effects=len(effects), is_closing=conversation.is_closing)
+    return is_due
 
 
 def _open(look: Look, turn: ClaimedTurn) -> tuple[Scene, Seen, Conversation]:

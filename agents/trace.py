@@ -1,6 +1,6 @@
 """The trace of a turn: a row for each step and each request to a model, written with the next commit.
 
-The pipeline's steps record into it; `save` writes what is new, in two statements at most. Steps that an
+The pipeline's steps record into it; `save` writes what is new, in one statement. Steps that an
 earlier attempt finished are found here and are not done again.
 """
 
@@ -126,10 +126,8 @@ class Trace:
         if also is not None:
             steps.append(also)
         calls, self._unsaved_calls = self._unsaved_calls, []
-        if steps:
-            _insert_steps(self._turn_id, steps)
-        if calls:
-            _insert_model_calls(self._turn_id, calls)
+        if steps or calls:
+            _insert(self._turn_id, steps, calls)
 
     @contextmanager
     def saving(self, *, also: StepRecord | None = None) -> Iterator[None]:
@@ -204,14 +202,19 @@ ON CONFLICT (turn_id, position) DO NOTHING
 """What a COMMIT that broke off had recorded is there already when it is written again."""
 
 
-def _insert_steps(turn_id: UUID, steps: list[StepRecord]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT_STEPS, [turn_id, _json([vars(step) for step in steps])])
+INSERT_BOTH = f"WITH steps AS ({INSERT_STEPS}) {INSERT_MODEL_CALLS}"
 
 
-def _insert_model_calls(turn_id: UUID, calls: list[ModelCallRecord]) -> None:
+def _insert(turn_id: UUID, steps: list[StepRecord], calls: list[ModelCallRecord]) -> None:
+    """Insert steps and model calls, in one statement."""
+    statement = INSERT_BOTH if steps and calls else INSERT_STEPS if steps else INSERT_MODEL_CALLS
+    parameters: list[Any] = []
+    if steps:
+        parameters += [turn_id, _json([vars(step) for step in steps])]
+    if calls:
+        parameters += [turn_id, _json([_call_row(call) for call in calls])]
     with connection.cursor() as cursor:
-        cursor.execute(INSERT_MODEL_CALLS, [turn_id, _json([_call_row(call) for call in calls])])
+        cursor.execute(statement, parameters)
 
 
 def _call_row(call: ModelCallRecord) -> dict[str, Any]:

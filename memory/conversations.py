@@ -108,6 +108,7 @@ SET unseen = unseen[%(taken)s::int + 1:], in_hand = 0, lease_until = NULL, attem
         WHEN cardinality(unseen) > %(taken)s::int OR %(first)s::uuid IS NOT NULL
         THEN heard_at + make_interval(secs => %(pause)s) END
 WHERE id = %(conversation)s AND lease_token = %(token)s
+RETURNING look_at <= clock_timestamp()
 """
 """Ends a look if it is still held. What came meanwhile is looked at when it is enough, or at the next pause; so is
 an episode that goes on.
@@ -123,10 +124,11 @@ WHERE id = %(conversation)s AND lease_token = %(token)s
 
 _FIND_DUE = """
 SELECT id FROM memory_conversation
-WHERE look_at < clock_timestamp() - make_interval(secs => %(patience)s)
-  AND (lease_until IS NULL OR lease_until < clock_timestamp())
+WHERE look_at < statement_timestamp() - make_interval(secs => %(patience)s)
+  AND (lease_until IS NULL OR lease_until < statement_timestamp())
 ORDER BY look_at LIMIT %(limit)s
 """
+"""The statement's time and not the clock's, which would be read again for each row, and so by no index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,10 +243,11 @@ def is_held(look: Look, *, turn_id: UUID) -> bool:
     return bool(_execute(_GUARD, conversation=look.conversation_id, token=look.token, turn=turn_id))
 
 
-def end_look(look: Look, *, taken: int, episode: Episode, error: str = "") -> bool:
-    """End the look, which has seen `taken` of its messages; False where it is held no longer.
+def end_look(look: Look, *, taken: int, episode: Episode, error: str = "") -> bool | None:
+    """End the look, which has seen `taken` of its messages; None where it is held no longer.
 
-    `episode` is how the one that goes on stands afterwards; one without a `first` has ended with this look.
+    Returns whether another look is due at once. `episode` is how the one that goes on stands afterwards; one
+    without a `first` has ended with this look. The conversation's row stays locked until the commit.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -265,7 +268,8 @@ def end_look(look: Look, *, taken: int, episode: Episode, error: str = "") -> bo
                 "pause": float(settings.CONVERSATION_PAUSE_SECONDS),
             },
         )
-        return bool(cursor.rowcount == 1)
+        rows = cursor.fetchall()
+        return bool(rows[0][0]) if rows else None
 
 
 def postpone_look(look: Look, *, delay_seconds: float, error: str, is_counted: bool) -> None:

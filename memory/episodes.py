@@ -56,20 +56,18 @@ def go_on(episode: Episode, heard: Heard, *, summary: str, outcome: str) -> Epis
     )
 
 
-def close(place: Place, episode: Episode, *, last: UUID, ended_at: dt.datetime, speaker: str) -> Episode:
-    """Keep the episode as a memory, once, and return what stays: its summary, as what was said earlier.
+def closed(episode: Episode) -> Episode:
+    """Return what stays of an episode that ends: its summary, as what was said earlier."""
+    return Episode(earlier=episode.summary or episode.earlier)
+
+
+def keep_episode(place: Place, episode: Episode, *, last: UUID, ended_at: dt.datetime, speaker: str) -> bool:
+    """Keep an episode that has ended as a memory, once, and tell whether it was new.
 
     One without a summary leaves no memory: nothing is known of it.
     """
     if episode.first is None or not episode.summary:
-        return Episode(earlier=episode.earlier)
-    _keep(place, episode, first=episode.first, last=last, ended_at=ended_at, speaker=speaker)
-    return Episode(earlier=episode.summary)
-
-
-def _keep(
-    place: Place, episode: Episode, *, first: UUID, last: UUID, ended_at: dt.datetime, speaker: str
-) -> None:
+        return False
     id = uuid7()
     text = f"{episode.summary} Outcome: {episode.outcome}" if episode.outcome else episode.summary
     draft = MemoryDraft(
@@ -82,17 +80,19 @@ def _keep(
         person_id=place.person_id if place.scope == Memory.Scope.PERSON else None,
         room_id=place.room_id,
         speaker=speaker,
-        source_messages=list(dict.fromkeys((first, last))),
-        source_key=f"episode:{place.room_id}:{first}",
+        source_messages=list(dict.fromkeys((episode.first, last))),
+        source_key=f"episode:{place.room_id}:{episode.first}",
     )
-    if remember([draft]):
-        EpisodeRow.objects.create(
-            memory_id=id,
-            first_message=first,
-            last_message=last,
-            began_at=episode.began_at or ended_at,
-            ended_at=ended_at,
-            message_count=episode.count,
-            participants=[str(person) for person in episode.people],
-            outcome=episode.outcome,
-        )
+    if not remember([draft]):
+        return False
+    EpisodeRow.objects.create(
+        memory_id=id,
+        first_message=episode.first,
+        last_message=last,
+        began_at=episode.began_at or ended_at,
+        ended_at=ended_at,
+        message_count=episode.count,
+        participants=[str(person) for person in episode.people],
+        outcome=episode.outcome,
+    )
+    return True

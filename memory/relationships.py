@@ -64,18 +64,23 @@ TOLD_FROM_STRENGTH = 0.05
 TOLD = f"""
 SELECT json_agg(told) FROM (
     SELECT kept.relationship_type AS type, round({FADED.format(row="kept")}::numeric, 2)::float AS strength,
-           kept.tags, other.name AS with, other.is_bot
-    FROM memory_relationship AS kept
+           kept.tags, other.name AS with
+    FROM (
+        SELECT * FROM memory_relationship
+        WHERE agent_id = {{agent}} AND user_a_id = {{person}} AND room_id IS NULL
+        UNION ALL
+        SELECT * FROM memory_relationship
+        WHERE agent_id = {{agent}} AND room_id = {{room}} AND {{person}} IN (user_a_id, user_b_id)
+    ) AS kept
     JOIN agents_person AS other
       ON other.id = CASE WHEN kept.user_a_id = {{person}} THEN kept.user_b_id ELSE kept.user_a_id END
-    WHERE kept.agent_id = {{agent}} AND {{person}} IN (kept.user_a_id, kept.user_b_id)
-      AND (kept.room_id IS NULL OR kept.room_id = {{room}})
-      AND {FADED.format(row="kept")} >= {TOLD_FROM_STRENGTH}
+    WHERE {FADED.format(row="kept")} >= {TOLD_FROM_STRENGTH}
     ORDER BY strength DESC LIMIT {TOLD_MAX}
 ) AS told
 """  # noqa: S608
 """What may be told of a person's relationships in a room, as JSON: a subquery of whoever claims a turn, so that it
-costs no statement of its own. What was learnt in another room stays there.
+costs no statement of its own. What was learnt in another room stays there. Two questions, as everybody stands to
+the agent's own person, and an index on that one would be of no use.
 """
 
 

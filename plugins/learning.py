@@ -155,7 +155,7 @@ class Relate:
     """Note a relationship between two people: the turn's person, or `person_id`, and another.
 
     `interactions` let it grow as speaking with each other does; `message_ids` are its evidence, else the turn's
-    message. It is spoken of in its room alone, unless `is_everywhere`.
+    message. It is spoken of in its room alone; one that `is_everywhere`, wherever the first of the two speaks.
     """
 
     other_person_id: UUID

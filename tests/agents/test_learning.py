@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -26,6 +27,8 @@ from plugins.api import (
     Relate,
     Remember,
     Say,
+    Schedule,
+    SetGoal,
     SetPluginState,
     Summarise,
 )
@@ -137,6 +140,22 @@ def test_other_effects_are_applied_as_anywhere(learn: Any) -> None:
     assert Memory.objects.get(kind="fact").text == "She was here."
     assert PluginState.objects.get().state == {"seen": 1}
     assert Conversation.objects.get().summary == "Tea."
+
+
+def test_an_effect_that_cannot_be_applied_costs_itself_alone(learn: Any) -> None:
+    at = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    learn(
+        lambda context: (
+            Schedule(task="nothing", at=at),
+            SetGoal(name=""),
+            Remember(text="One.", kind="episode"),
+            Remember(text="Two.", kind="episode"),
+            LearnFact(text="Ann likes tea.", message_ids=(message_of(context).id,)),
+        )
+    )
+    texts = Memory.objects.exclude(kind="message").values_list("text", flat=True)
+    assert sorted(texts) == ["Ann likes tea.", "One.", "Two."]
+    assert not Goal.objects.exists()
 
 
 def test_without_an_embedder_only_the_words_are_compared(learn: Any, monkeypatch: Any) -> None:

@@ -588,7 +588,7 @@ def test_a_conversation_without_a_summary_leaves_no_episode(say: Any, learner: L
 # What it costs -------------------------------------------------------------------------------------------
 
 
-def test_a_look_costs_at_most_twenty_six_statements(say: Any, learner: LearningModel) -> None:
+def test_a_look_costs_at_most_twenty_statements(say: Any, learner: LearningModel) -> None:
     say_all(say, 8)
     reflect_due()
     say_all(say, 7)
@@ -601,7 +601,7 @@ def test_a_look_costs_at_most_twenty_six_statements(say: Any, learner: LearningM
         if not query["sql"].startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "SET CONSTRAINTS"))
     ]
     assert Fact.objects.count() == 1
-    assert len(made) <= 26, "\n".join(made)
+    assert len(made) <= 20, "\n".join(made)
 
 
 @pytest.mark.django_db(transaction=True)

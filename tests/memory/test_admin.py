@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
+from django.utils import timezone
 
-from memory.models import Goal, Memory, Objective
+from memory.models import Goal, Memory, Objective, Relationship
+from memory.relationships import HALF_LIFE_DAYS
 from tests.doubles.history import make_history
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +82,63 @@ def test_a_relationship_shows_its_strength_as_a_bar_and_a_number(admin_client, r
     shown = admin_client.get(reverse("admin:memory_relationship_changelist")).content.decode()
 
     assert 'value="0.62">0.62</meter> 0.62' in shown
+
+
+def test_a_relationship_shows_what_is_left_of_it_and_what_it_was(admin_client, rows):
+    row = rows.relationships[0]
+    Relationship.objects.filter(pk=row.pk).update(updated_at=timezone.now() - timedelta(days=HALF_LIFE_DAYS))
+
+    shown = admin_client.get(reverse("admin:memory_relationship_change", args=[row.pk])).content.decode()
+
+    assert 'value="0.31">0.31</meter> 0.31' in shown
+    assert "0.62" in shown
+
+
+def test_a_fact_shows_its_confidence_its_sources_and_its_history(admin_client, rows):
+    newer, older = rows.facts
+    message = reverse("admin:agents_message_change", args=[rows.messages[0].pk])
+    pages = [reverse("admin:memory_fact_change", args=[fact.pk]) for fact in (newer, older)]
+
+    shown_newer, shown_older = (admin_client.get(page).content.decode() for page in pages)
+
+    assert 'value="0.50">0.50</meter> 0.50' in shown_newer
+    assert message in shown_newer
+    assert f'href="{pages[1]}"' in shown_newer
+    assert "held until" in shown_newer
+    assert f'href="{pages[0]}">what holds now' in shown_older
+    assert "It held until" in shown_older
+
+
+def test_deleting_a_fact_or_an_episode_deletes_its_memory(admin_client, rows):
+    fact, episode = rows.facts[1], rows.episodes[0]
+
+    address = reverse("admin:memory_fact_delete", args=[fact.pk])
+    assert admin_client.post(address, {"post": "yes"}).status_code == 302
+    assert not Memory.objects.filter(pk=fact.pk).exists()
+    listed = reverse("admin:memory_episode_changelist")
+    action = {"action": "delete_selected", "_selected_action": [str(episode.pk)], "post": "yes"}
+    assert admin_client.post(listed, action).status_code == 302
+    assert not Memory.objects.filter(pk=episode.pk).exists()
+
+
+def test_what_was_learnt_is_read_and_not_changed(admin_client, rows):
+    for name, row in (
+        ("fact", rows.facts[0]),
+        ("episode", rows.episodes[0]),
+        ("conversation", rows.conversations[0]),
+    ):
+        assert admin_client.get(reverse(f"admin:memory_{name}_add")).status_code == 403
+        address = reverse(f"admin:memory_{name}_change", args=[row.pk])
+        assert admin_client.post(address, {}).status_code == 403
+
+
+def test_an_objective_links_to_the_message_that_showed_it_done(admin_client, rows):
+    goal, message = rows.goals[0], rows.messages[0]
+    goal.objectives.update(shown_by_message=message.pk)
+
+    shown = admin_client.get(goal_page(goal)).content.decode()
+
+    assert reverse("admin:agents_message_change", args=[message.pk]) in shown
 
 
 def test_the_last_objective_ticked_completes_its_goal_and_says_so(admin_client, rows, emitted):

@@ -75,18 +75,18 @@ def test_a_look_is_due_after_enough_messages_or_a_pause(scene: Any, settings: An
     look = claim()
     assert (look.messages, look.number, look.attempt, look.is_paused) == (tuple(messages[:3]), 0, 1, False)
     assert claim() is None, "it is in somebody's hands"
-    assert end_look(look, taken=3, episode=Episode(first=messages[0]))
+    assert end_look(look, taken=3, episode=Episode(first=messages[0])) is False
     assert claim() is None, "one message is left, and it is not quiet yet"
     look = claim(heard_at=PAST, look_at=PAST)
     assert (look.messages, look.is_paused) == ((messages[3],), True)
-    assert end_look(look, taken=1, episode=Episode())
+    assert end_look(look, taken=1, episode=Episode()) is False
     assert Conversation.objects.get().look_at is None
 
 
 def test_a_pause_is_noticed_when_all_was_looked_at_but_an_episode_goes_on(scene: Any, settings: Any) -> None:
     settings.REFLECT_AFTER_MESSAGES = 1
     message = say(scene)
-    assert end_look(claim(), taken=1, episode=Episode(first=message, count=1, summary="It began."))
+    assert end_look(claim(), taken=1, episode=Episode(first=message, count=1, summary="It began.")) is False
     look = claim(heard_at=PAST, look_at=PAST)
     assert (look.messages, look.last_message, look.is_paused) == ((), message, True)
     assert (look.episode.first, look.episode.count, look.episode.summary) == (message, 1, "It began.")
@@ -100,8 +100,9 @@ def test_many_messages_at_once_are_looked_at_one_portion_after_the_other(scene: 
     look = claim(heard_at=PAST, look_at=PAST)
     while look is not None:
         seen.append((len(look.messages), look.is_paused))
-        end_look(look, taken=len(look.messages), episode=Episode())
+        is_due = end_look(look, taken=len(look.messages), episode=Episode())
         look = claim()
+        assert is_due is (look is not None)
     assert seen == [(3, False), (3, False), (1, True)]
     assert Conversation.objects.get().look_count == 3
     assert messages
@@ -115,8 +116,8 @@ def test_a_look_that_is_begun_again_has_the_same_messages(scene: Any, settings: 
     again = claim(lease_until=PAST, look_at=PAST)
     assert again.messages == look.messages == tuple(first)
     assert (again.token, again.attempt) == (look.token + 1, 2)
-    assert not end_look(look, taken=2, episode=Episode()), "the first holder has lost it"
-    assert end_look(again, taken=2, episode=Episode())
+    assert end_look(look, taken=2, episode=Episode()) is None, "the first holder has lost it"
+    assert end_look(again, taken=2, episode=Episode()) is False
 
 
 def test_what_is_put_off_waits_whatever_comes(scene: Any, settings: Any) -> None:
