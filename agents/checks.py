@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from agents.fields import EncryptedJSONField
 from agents.keeper import LOOK_PERIOD_SECONDS
+from agents.prompts import SMALLEST_PROMPT_TOKENS
 
 SHORTEST_SECRET_KEY = 32
 HOW_TO_MAKE_ONE = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
@@ -28,7 +29,6 @@ AT_LEAST_ONE = (
     "MODEL_TIMEOUT_SECONDS",
     "MODEL_MAX_TOKENS",
     "MODEL_CONCURRENCY",
-    "PROMPT_MAX_TOKENS",
     "RECENT_MESSAGES",
     "WORKER_THREADS",
     "WORKER_PROCESSES",
@@ -106,6 +106,20 @@ def check_limits(**_rest: Any) -> list[CheckMessage]:
         )
         for name in AT_LEAST_ONE
         if getattr(settings, name) < 1
+    ]
+
+
+@register()
+def check_prompt(**_rest: Any) -> list[CheckMessage]:
+    """Report a prompt that has no room for its own instruction."""
+    if settings.PROMPT_MAX_TOKENS >= SMALLEST_PROMPT_TOKENS:
+        return []
+    return [
+        Error(
+            f"PROMPT_MAX_TOKENS is {settings.PROMPT_MAX_TOKENS}: the instruction alone fills it.",
+            hint=f"Set it to {SMALLEST_PROMPT_TOKENS} or more; 3000 is the default.",
+            id="agents.E006",
+        )
     ]
 
 

@@ -1,18 +1,34 @@
-"""Builds the prompts, within a budget of tokens. The pipeline's steps `respond` and `generate` call it."""
+"""Builds the prompts, within a budget of tokens. The pipeline's steps `respond` and `generate` call it.
+
+The budget, PROMPT_MAX_TOKENS, is for all that the model reads: what frames each message is reckoned, too. It is given
+out in this order: the instruction, the person's message, what providers said, the conversation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import structlog
 from django.conf import settings
 
 from agents.llm.base import ChatMessage
 from agents.scene import Scene
+from agents.tokens import count_tokens, cut_to_tokens
 from plugins.api import Action, MessageView
 from plugins.quotations import name_of
 
-CHARACTERS_A_TOKEN = 3.5
-"""What is reckoned for English text: fewer than tokenisers show, so that a budget is kept rather than met."""
+log = structlog.get_logger(__name__)
+
+SMALLEST_PROMPT_TOKENS = 600
+"""Less has hardly room for the instruction, with long names and many actions; `agents.checks` refuses it."""
+MESSAGE_TOKENS = 7
+"""What frames a message: its role and marks. The demonstration model's template takes 5 or 6, OpenAI's 3."""
+ANSWER_TOKENS = 6
+"""What asks for the answer after the last message, and what begins a prompt."""
+LONGEST_NAME_TOKENS = 60
+DECISION_MESSAGES = 6
+DECISION_CHARACTERS = 500
+DECISION_ROLES = 2
 
 CHAT_INSTRUCTION = "Answer {speaker} as {name}, in {name}'s own voice. Write only what {name} says."
 UNANSWERED_INSTRUCTION = (
@@ -35,64 +51,93 @@ DECISION_INSTRUCTION = (
 )
 
 
-def count_tokens(text: str) -> int:
-    """Estimate how many tokens the text has.
-
-    Unit: tokens, from the number of characters.
-    """
-    return int(len(text) / CHARACTERS_A_TOKEN) + 1
-
-
 def answer_prompt(
     scene: Scene, texts: Iterable[tuple[str, str]], actions: Sequence[Action]
 ) -> tuple[ChatMessage, ...]:
     """Build the prompt of an answer: what providers said, the instruction, and the conversation.
 
-    Unit: at most PROMPT_MAX_TOKENS by estimate; older messages are left out first, then the end of what
-    providers said. The person's message is always whole up to the budget.
+    The person's message is whole where it leaves a quarter of the budget beside the instruction: so much of what
+    providers said first, which is who the agent is, nobody can push out. Then the rest of what providers said has up
+    to three quarters, cut at its end, and the newest messages have what is left, each of them whole.
+    Unit: at most PROMPT_MAX_TOKENS, of any script; SMALLEST_PROMPT_TOKENS at least are asked for.
     """
-    name = scene.agent.view.name
-    speaker = name_of(scene.message.speaker) or "them"
+    room = settings.PROMPT_MAX_TOKENS - ANSWER_TOKENS - 2 * MESSAGE_TOKENS
+    instruction = _instruction(scene, actions, room)
+    known = "\n\n".join(text for _name, text in texts).strip()
+    # Two for the blank line between what is known and the instruction.
+    left = room - count_tokens(instruction) - 2
+    last = cut_to_tokens(_said(scene, scene.message), left - min(count_tokens(known), room // 4))
+    left -= count_tokens(last)
+    known = cut_to_tokens(known, min(left, max(left - room // 4, room // 4)))
+    system = ChatMessage(role="system", content=f"{known}\n\n{instruction}" if known else instruction)
+    left = room - count_tokens(system.content) - count_tokens(last)
+    return (system, *_conversation(scene, left), ChatMessage(role="user", content=last))
+
+
+def decision_prompt(scene: Scene) -> tuple[ChatMessage, ...]:
+    """Build the question of whether the agent should answer at all.
+
+    Unit: at most PROMPT_MAX_TOKENS; of the last messages the beginnings, older ones are left out first.
+    """
+    room = settings.PROMPT_MAX_TOKENS - ANSWER_TOKENS - DECISION_ROLES * MESSAGE_TOKENS
+    question = DECISION_INSTRUCTION.format(name=_name(scene.agent.view.name, room))
+    left = room - count_tokens(question)
+    lines: list[str] = []
+    for message in (scene.message, *reversed(scene.state.recent_messages[-DECISION_MESSAGES:])):
+        # A line each, so that no message can bring another's line along.
+        line = f"{_name(message.speaker, room)}: {' '.join(message.text[:DECISION_CHARACTERS].split())}"
+        # A letter for the line's end; the last message is there in any case.
+        line = line if lines else cut_to_tokens(line, left)
+        left -= count_tokens(line) + 1
+        if left < 0 and lines:
+            break
+        lines.append(line)
+    return (
+        ChatMessage(role="system", content=question),
+        ChatMessage(role="user", content="\n".join(reversed(lines))),
+    )
+
+
+def _instruction(scene: Scene, actions: Sequence[Action], room: int) -> str:
+    name = _name(scene.agent.view.name, room)
+    speaker = _name(scene.message.speaker, room) or "them"
     instruction = CHAT_INSTRUCTION.format(name=name, speaker=speaker)
     if unanswered := scene.turn.interrupt_count:
         count = "a message" if unanswered == 1 else f"{unanswered} messages"
         instruction += UNANSWERED_INSTRUCTION.format(speaker=speaker, count=count)
     if actions:
-        instruction += "\n\n" + ACTION_INSTRUCTION.format(
-            name=name, actions="\n".join(map(_described, actions))
-        )
-    budget = settings.PROMPT_MAX_TOKENS
-    last = _fitted(_said(scene, scene.message), int(budget * 0.5))
-    known = _fitted(
-        "\n\n".join(text for _name, text in texts), int(budget * 0.75) - count_tokens(instruction + last)
-    )
-    system = ChatMessage(role="system", content=f"{known}\n\n{instruction}".strip())
-    left = budget - count_tokens(system.content) - count_tokens(last)
-    return (system, *_conversation(scene, left), ChatMessage(role="user", content=last))
+        told = _told(actions, room // 4)
+        instruction += "\n\n" + ACTION_INSTRUCTION.format(name=name, actions=told)
+    return instruction
 
 
-def decision_prompt(scene: Scene) -> tuple[ChatMessage, ...]:
-    """Build the question of whether the agent should answer at all."""
-    name = scene.agent.view.name
-    said = [*scene.state.recent_messages[-6:], scene.message]
-    # A line each, so that no message can bring another's line along.
-    lines = "\n".join(
-        f"{name_of(message.speaker)}: {' '.join(message.text[:500].split())}" for message in said
-    )
-    return (
-        ChatMessage(role="system", content=DECISION_INSTRUCTION.format(name=name)),
-        ChatMessage(role="user", content=lines),
-    )
+def _told(actions: Sequence[Action], most: int) -> str:
+    """Describe the actions, a line each; where that is too long, each as long as the others."""
+    lines = [_described(action) for action in actions]
+    if count_tokens("\n".join(lines)) <= most:
+        return "\n".join(lines)
+    each = most // len(lines) - 1
+    told: list[str] = []
+    for action, line in zip(actions, lines, strict=True):
+        bare = f"- {action.name}"
+        # A name that is cut could not be called; it goes without a description instead.
+        short = cut_to_tokens(line, each) if count_tokens(f"{bare}: …") <= each else bare
+        most -= count_tokens(short) + 1
+        if most < 0:
+            log.warning("actions_not_told", count=len(actions) - len(told), told=len(told))
+            break
+        told.append(short)
+    return "\n".join(told)
 
 
-def _conversation(scene: Scene, budget: int) -> list[ChatMessage]:
+def _conversation(scene: Scene, left: int) -> list[ChatMessage]:
     chosen: list[ChatMessage] = []
     for message in reversed(scene.state.recent_messages):
         line = ChatMessage(
             role="assistant" if message.is_from_agent else "user", content=_said(scene, message)
         )
-        budget -= count_tokens(line.content) + 4
-        if budget < 0:
+        left -= count_tokens(line.content) + MESSAGE_TOKENS
+        if left < 0:
             break
         chosen.append(line)
     return chosen[::-1]
@@ -101,16 +146,16 @@ def _conversation(scene: Scene, budget: int) -> list[ChatMessage]:
 def _said(scene: Scene, message: MessageView) -> str:
     if message.is_from_agent or scene.is_private:
         return message.text
-    return f"{name_of(message.speaker)}: {message.text}"
+    return f"{_name(message.speaker, settings.PROMPT_MAX_TOKENS)}: {message.text}"
 
 
-def _fitted(text: str, budget: int) -> str:
-    most = max(0, int((budget - 1) * CHARACTERS_A_TOKEN))
-    return text if len(text) <= most else text[:most].rstrip() + " …"
+def _name(name: str, room: int) -> str:
+    """Return a name that leaves room for other things, whoever chose it."""
+    return cut_to_tokens(name_of(name), min(LONGEST_NAME_TOKENS, room // 20), mark="…")
 
 
 def _described(action: Action) -> str:
     parameters = action.parameters.get("properties") if action.parameters else None
     known = f" Arguments: {', '.join(parameters)}." if parameters else ""
     asks = " It is done only after a person in charge has approved it." if action.dangerous else ""
-    return f"- {action.name}: {action.description}{known}{asks}"
+    return f"- {action.name}: {' '.join(action.description.split())}{known}{asks}"
