@@ -151,7 +151,9 @@ def _said(scene: Scene, message: MessageView) -> str:
 
 def _name(name: str, room: int) -> str:
     """Return a name that leaves room for other things, whoever chose it."""
-    return cut_to_tokens(name_of(name), min(LONGEST_NAME_TOKENS, room // 20), mark="…")
+    most = min(LONGEST_NAME_TOKENS, room // 20)
+    # Cut before it is quoted, or its quotation would stay open.
+    return name_of(cut_to_tokens(" ".join(name.split()), most, mark="…"))
 
 
 def _described(action: Action) -> str:

@@ -6,15 +6,18 @@ from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminUUIDInputWidget
 
-from agents import forgetting, people
+from agents import exports, forgetting, people
 from agents.admin.reasons import Decisions, WhyDialog, dialog
+from agents.families import UnknownPerson, get_family
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
 from plugins.admin_pages import (
     BigTable,
@@ -149,7 +152,7 @@ class PersonAdmin(Decisions, Kept):
     readonly_fields = ("merged_into", "created_at", "forgotten_at", "decisions")
     inlines = (AccountRows, MergedRows)
     is_row_by_row = True
-    actions_detail = ("merge_person", "forget_person")
+    actions_detail = ("export_person", "merge_person", "forget_person")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Person]:
         """Leave out the nameless people under whom lanes stand while somebody is forgotten."""
@@ -176,6 +179,23 @@ class PersonAdmin(Decisions, Kept):
         into_id = form.cleaned_data["into"]
         verb = partial(people.merge, into_id=into_id)
         return self.decide_one(request, form, object_id, verb, "merged into this one", then_show=into_id)
+
+    def has_export_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
+        """Allow those who may export what is known of people."""
+        return bool(request.user.has_perm("agents.export_person"))
+
+    @button("Export", permissions=["export"], icon="download")
+    def export_person(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Send all that is known of the person, and of those merged into them, as a JSON file."""
+        try:
+            file = exports.export_to_temporary_file(get_family(object_id), by=request.user.get_username())
+        except (exports.TooMuch, UnknownPerson) as error:
+            messages.error(request, str(error))
+            return redirect("admin:agents_person_changelist")
+        headers = {"Content-Disposition": f'attachment; filename="person-{object_id}.json"'}
+        return StreamingHttpResponse(
+            exports.chunks_of(file), content_type="application/json", headers=headers
+        )
 
     def has_forget_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
         """Allow those who may forget people."""

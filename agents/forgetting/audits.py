@@ -5,31 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
-from django.db import connection
 from django.db.models import Q
 
+from agents import audit
 from agents.forgetting.holding import Hold
 from agents.forgetting.pieces import Cutter, Pieces
 from agents.forgetting.subject import Subject
 from agents.models import AuditEntry
 
 BATCH = 2000
-
-ABOUT = """
-SELECT entry.id FROM agents_auditentry AS entry
-WHERE entry.id > %(after)s AND entry.id <= %(until)s AND entry.object_id <> 'forgotten' AND CASE entry.object_kind
-    WHEN 'person' THEN entry.object_id = ANY(%(people)s) OR entry.details->>'into' = ANY(%(people)s)
-    WHEN 'turn' THEN EXISTS (
-        SELECT 1 FROM agents_turn WHERE id = entry.object_id::uuid AND person_id = ANY(%(people)s::uuid[]))
-    WHEN 'approval' THEN EXISTS (
-        SELECT 1 FROM agents_approval AS approval JOIN agents_turn AS turn ON turn.id = approval.turn_id
-        WHERE approval.id = entry.object_id::bigint AND turn.person_id = ANY(%(people)s::uuid[]))
-    WHEN 'delivery' THEN EXISTS (
-        SELECT 1 FROM agents_delivery AS delivery JOIN agents_message AS message ON message.id = delivery.message_id
-        WHERE delivery.id = entry.object_id::bigint AND message.person_id = ANY(%(people)s::uuid[]))
-    END
-"""
-"""Entries about the person, or about what was said by or to them; all of that must still be there."""
 
 
 def blank_entries(subject: Subject, hold: Hold) -> None:
@@ -41,7 +25,7 @@ def blank_entries(subject: Subject, hold: Hold) -> None:
         until = page[-1].pk
         named = {entry.pk for entry in page if _names(entry, cutter)}
         with hold.batch():
-            named |= _about(subject, after, until)
+            named |= audit.entries_about(subject.people, after=after, until=until)
             hold.count(audit_entries_blanked=_blank(named))
         after = until
     _drop_admin_log(subject, hold, cutter)
@@ -49,12 +33,6 @@ def blank_entries(subject: Subject, hold: Hold) -> None:
 
 def _names(entry: AuditEntry, cutter: Cutter) -> bool:
     return cutter.touches(entry.reason) or cutter.cut_json(entry.details) != entry.details
-
-
-def _about(subject: Subject, after: int, until: int) -> set[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(ABOUT, {"after": after, "until": until, "people": list(map(str, subject.people))})
-        return {row[0] for row in cursor.fetchall()}
 
 
 def _blank(ids: set[int]) -> int:

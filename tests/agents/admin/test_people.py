@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
@@ -106,3 +109,48 @@ def test_merging_people_is_no_permission_to_forget_or_export_them(client, two):
     client.force_login(user)
     assert client.post(forgetting(two[0]), {"_form_submitted": "on", "why": "x"}).status_code == 403
     assert not Forgetting.objects.exists()
+
+
+def exporting(person):
+    return reverse("admin:agents_person_export_person", args=[person.pk])
+
+
+async def _collect(response):
+    return b"".join([chunk async for chunk in response])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_known_of_a_person_is_downloaded(admin_client, two):
+    person, _other = two
+
+    response = admin_client.get(exporting(person))
+
+    assert response["Content-Disposition"] == f'attachment; filename="person-{person.pk}.json"'
+    assert "no-store" in response["Cache-Control"]
+    export = json.loads(async_to_sync(_collect)(response))
+    assert export["person"]["name"] == "Ann"
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.verb, entry.object_id) == ("admin", "export", str(person.pk))
+    assert "Export" in admin_client.get(page(person)).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_more_than_a_page_can_wait_for_is_told_to_use_the_command(admin_client, two, monkeypatch):
+    from agents.exports import files
+
+    monkeypatch.setattr(files, "MOST_MESSAGES", -1)
+
+    response = admin_client.get(exporting(two[0]))
+
+    assert response.status_code == 302
+    shown = admin_client.get(response["Location"]).content.decode()
+    assert f"manage.py export_person {two[0].pk}" in shown
+    assert not AuditEntry.objects.exists()
+
+
+def test_looking_at_people_is_no_permission_to_export_them(client, two):
+    user = User.objects.create_user("helper", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_person"))
+    client.force_login(user)
+    assert client.get(exporting(two[0])).status_code == 403
+    assert not AuditEntry.objects.exists()
