@@ -17,7 +17,7 @@ from django.db import connection
 
 from agents.claims import SELECT_TAKEN, ClaimedTurn, take_turn_by
 from agents.own_people import PLATFORM, own_person_id
-from agents.prompts import count_tokens
+from agents.tokens import count_tokens
 from memory.conversations import Look
 from memory.episodes import Heard
 from memory.facts import Place

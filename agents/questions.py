@@ -19,9 +19,9 @@ from agents.crashpoints import reach
 from agents.databases import release_connection
 from agents.keeper import Watch
 from agents.llm.base import ChatMessage, Completion, ModelClass
-from agents.prompts import count_tokens
 from agents.scene import Scene
 from agents.structured import read_object
+from agents.tokens import count_tokens
 from agents.trace import StepRecord, Trace
 from plugins.api import ModelAnswer, Permission, Question
 from plugins.permissions import check_permission
