@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
-from memory.models import Goal, Memory, Objective, Relationship
+from memory.models import Conversation, Goal, Memory, Objective, Relationship
 
 BATCH = 500
 
@@ -35,9 +35,10 @@ def forget_people(person_ids: Ids, private_room_ids: Ids) -> dict[str, int]:
     mine = Q(person__in=person_ids) | Q(room__in=private_room_ids)
     between = Q(user_a__in=person_ids) | Q(user_b__in=person_ids)
     return {
-        "memories": _delete(Memory, mine),
+        "memories": _delete(Memory, mine | Q(fact__subject__in=person_ids)),
         "relationships": _delete(Relationship, between),
         "goals": _delete(Goal, mine),
+        "conversations": _delete(Conversation, Q(room__in=private_room_ids)),
     }
 
 
@@ -45,15 +46,16 @@ def count_of(person_ids: Ids, private_room_ids: Ids) -> dict[str, int]:
     """Count what `forget_people` would delete."""
     mine = Q(person__in=person_ids) | Q(room__in=private_room_ids)
     return {
-        "memories": Memory.objects.filter(mine).count(),
+        "memories": Memory.objects.filter(mine | Q(fact__subject__in=person_ids)).count(),
         "relationships": Relationship.objects.filter(
             Q(user_a__in=person_ids) | Q(user_b__in=person_ids)
         ).count(),
         "goals": Goal.objects.filter(mine).count(),
+        "conversations": Conversation.objects.filter(room__in=private_room_ids).count(),
     }
 
 
-def _delete(model: type[Memory] | type[Relationship] | type[Goal], which: Q) -> int:
+def _delete(model: type[Memory] | type[Relationship] | type[Goal] | type[Conversation], which: Q) -> int:
     ids = list(model._default_manager.filter(which).order_by().values_list("pk", flat=True)[:BATCH])
     if ids:
         model._default_manager.filter(pk__in=ids).delete()
@@ -63,18 +65,36 @@ def _delete(model: type[Memory] | type[Relationship] | type[Goal], which: Q) -> 
 LEARNT_FROM = """
 SELECT memory.id FROM memory_memory AS memory
 WHERE memory.agent_id = %(agent)s AND memory.kind <> 'message'
-  AND (memory.room_id = %(room)s OR %(room)s::uuid IS NULL AND memory.scope = 'agent') AND EXISTS (
+  AND (memory.room_id = %(room)s OR %(room)s::uuid IS NULL AND memory.scope = 'agent') AND (EXISTS (
     SELECT 1 FROM jsonb_array_elements_text(memory.source_messages) AS source
     JOIN agents_message AS message
       ON message.id = CASE WHEN source ~ '^[0-9a-f-]{36}$' THEN source::uuid END
     WHERE message.person_id = ANY(%(people)s::uuid[]) AND message.direction = 'in')
+  OR EXISTS (
+    SELECT 1 FROM memory_episode AS episode
+    WHERE episode.memory_id = memory.id AND episode.participants ?| %(people)s::text[]))
 LIMIT %(limit)s
+"""
+
+BEGIN_ANEW = """
+UPDATE memory_conversation AS conversation
+SET earlier = '', summary = '', outcome = '', error = '', last_message = NULL, in_hand = 0,
+    episode_first = NULL, episode_began_at = NULL, episode_count = 0, episode_people = '{}',
+    lease_until = NULL, lease_token = lease_token + 1,
+    unseen = ARRAY(SELECT waiting.id FROM unnest(unseen) WITH ORDINALITY AS waiting (id, place)
+                   WHERE NOT EXISTS (SELECT 1 FROM agents_message AS message
+                                     WHERE message.id = waiting.id AND message.person_id = ANY(%(people)s::uuid[]))
+                   ORDER BY waiting.place)
+WHERE agent_id = %(agent)s AND room_id = %(room)s
+"""
+"""What is summed up of a room in which the person spoke may hold their words: it is begun anew, with what others said
+and nobody has reflected on yet. Whoever looks at it in this moment can write nothing of it any more.
 """
 
 
 def forget_learnt_from(person_ids: Ids, *, agent_id: UUID, room_id: UUID | None) -> int:
     """Delete a batch of what the agent learnt of others from these people's messages; without a room, of what it
-    tells wherever it speaks. Their messages must still be there.
+    tells wherever it speaks. Their messages must still be there. What goes on in the room is begun anew.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -82,6 +102,8 @@ def forget_learnt_from(person_ids: Ids, *, agent_id: UUID, room_id: UUID | None)
             {"agent": agent_id, "room": room_id, "people": list(person_ids), "limit": BATCH},
         )
         ids = [row[0] for row in cursor.fetchall()]
+        if room_id is not None:
+            cursor.execute(BEGIN_ANEW, {"agent": agent_id, "room": room_id, "people": list(person_ids)})
     if ids:
         Memory.objects.filter(pk__in=ids).delete()
     return len(ids)

@@ -43,7 +43,7 @@ from agents.models import (
 )
 from agents.streams import StreamEvent
 from memory.memories import MemoryDraft, remember
-from memory.models import Goal, Memory, Objective, Relationship
+from memory.models import Conversation, Episode, Fact, Goal, Memory, Objective, Relationship
 from plugins.models import Event, PluginState, ScheduledTask, TaskRun
 from transports.models import ApiKey, Connection
 
@@ -242,6 +242,30 @@ def _plant_kept(life: Life) -> None:
         ]
     )  # fmt: skip
     Memory.objects.filter(person=ann).update(source_messages=[str(source), mark()])
+    likes = Memory.objects.get(person=ann, scope="room", kind="fact")
+    Fact.objects.create(memory=likes, subject=ann, attribute=mark(), value=mark(), last_seen_at=NOW)
+    bobs = Memory.objects.get(text="Bob is a friend.")
+    Fact.objects.create(
+        memory=bobs, subject_id=life.anna, attribute="friend_of", value=mark(), last_seen_at=NOW
+    )
+    spoke = Memory.objects.get(kind="episode")
+    Episode.objects.create(
+        memory=spoke,
+        first_message=source,
+        last_message=source,
+        began_at=NOW,
+        ended_at=NOW,
+        participants=[str(ann.pk), mark()],
+        outcome=mark(),
+    )
+    Conversation.objects.update_or_create(
+        agent=agent, room=group,
+        defaults={
+            "earlier": mark(), "summary": mark(), "outcome": mark(), "error": mark(), "unseen": [source],
+            "last_message": source, "episode_first": source, "episode_began_at": NOW, "episode_count": 1,
+            "episode_people": [ann.pk, bob.pk],
+        },
+    )  # fmt: skip
     for a, b in ((ann, bob), (bob, ann)):
         Relationship.objects.create(
             agent=agent, user_a=a, user_b=b, relationship_type=mark(), tags=[mark()], evidence=[mark()]

@@ -14,7 +14,6 @@ from memory.citations import citations_of, cite
 from memory.documents import DocumentSource, add_document, remove_document
 from memory.memories import remember
 from memory.models import Chunk, Memory
-from memory.retrieval import recall
 from memory.writes import embed_pending
 from tests.doubles.pdfs import make_pdf
 
@@ -37,7 +36,7 @@ def test_a_hit_says_where_it_stands(scene: Any) -> None:
     key = add(scene)
     pdf = add(scene, make_pdf(["Trains leave the station.", "Trains come back."], title="Timetable"), "t.pdf")
 
-    cited = cite(recall(scene.query("boats river trains")))
+    cited = cite(scene.recall("boats river trains"))
 
     places = {hit.text.split("\n")[-1]: hit.citation for hit in cited}
     boats, trains = places["Boats lie at the river."], places["Trains come back."]
@@ -59,7 +58,7 @@ def test_a_hit_says_where_it_stands(scene: Any) -> None:
 def test_it_takes_one_statement_and_none_without_documents(scene: Any) -> None:
     add(scene)
     remember([scene.embedded("rivers and boats")])
-    hits = recall(scene.query("rivers boats"))
+    hits = scene.recall("rivers boats")
     assert {hit.kind for hit in hits} == {"document", "message"}
     with CaptureQueriesContext(connection) as queries:
         assert [hit.id for hit in cite(hits)] == [hit.id for hit in hits]
@@ -71,10 +70,10 @@ def test_it_takes_one_statement_and_none_without_documents(scene: Any) -> None:
 
 def test_a_document_that_is_replaced_after_recall_shows_nothing_of_its_old_self(scene: Any) -> None:
     add(scene)
-    before = recall(scene.query("rivers boats"))
+    before = scene.recall("rivers boats")
     add(scene, GUIDE.replace("Boats lie", "Ships lie"))
 
-    cited = cite([*before, *recall(scene.query("ships"))])
+    cited = cite([*before, *scene.recall("ships")])
 
     assert "Boats lie" not in " ".join(hit.text for hit in cited)
     assert {hit.text.split("\n")[-1] for hit in cited} == {
@@ -86,7 +85,7 @@ def test_a_document_that_is_replaced_after_recall_shows_nothing_of_its_old_self(
 def test_what_was_removed_is_gone_and_what_is_in_no_document_has_no_citation(scene: Any) -> None:
     key = add(scene)
     remember([scene.embedded("a note on rivers", kind="document")])
-    hits = recall(scene.query("rivers"))
+    hits = scene.recall("rivers")
     assert len(hits) == 3
     remove_document(key)
 
@@ -111,7 +110,7 @@ def test_chunks_that_are_still_being_made_are_in_nobodys_sight(scene: Any, monke
 
     def look(*arguments: Any) -> int:
         embed_pending()
-        hits = cite(recall(scene.query("rivers boats ships")))
+        hits = cite(scene.recall("rivers boats ships"))
         staged = Memory.objects.filter(scope="nobody")
         assert citations_of(list(staged.values_list("pk", flat=True))) == {}
         assert not Memory.objects.visible_to(scene.agent.id, scene.group.id, scene.ann.id).filter(

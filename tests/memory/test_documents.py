@@ -23,7 +23,6 @@ from memory.documents import (
     remove_document,
 )
 from memory.models import Chunk, Document, DocumentPart, Memory
-from memory.retrieval import recall
 from memory.writes import embed_pending
 from tests.doubles.pdfs import make_pdf
 
@@ -64,7 +63,7 @@ def nothing_is_kept() -> bool:
 
 def found(scene: Any, text: str, **where: Any) -> list[str]:
     embed_pending()
-    return [hit.text for hit in recall(scene.query(text, **where)) if hit.score > 0.3]
+    return [hit.text for hit in scene.recall(text, **where) if hit.score > 0.3]
 
 
 def test_a_document_becomes_memories_that_recall_finds(scene: Any) -> None:

@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 
 from memory.facts import NewFact, Place, find_known_facts, learn_facts, remember_fact
 from memory.models import Fact, Memory
-from memory.retrieval import recall
 from tests.memory.conftest import NOW
 
 
@@ -99,7 +98,7 @@ def test_a_new_value_ends_the_old_one_and_history_stays(scene: Any, learn: Any) 
     old = Fact.objects.get(value="Paris")
     assert old.memory.superseded_by.text == "Ann lives in Lyon."
     assert (old.ended_at, old.ended_by_message) == (NOW + dt.timedelta(minutes=9), moved)
-    found = recall(scene.query("Where does Ann live?", room_id=scene.dm_of_ann.id))
+    found = scene.recall("Where does Ann live?", room_id=scene.dm_of_ann.id)
     assert [memory.text for memory in found] == ["Ann lives in Lyon."]
 
 

@@ -96,11 +96,11 @@ def test_a_document_that_is_gone_since_recall_is_not_told(
 
     found = step.recall
 
-    def removed(query: Any) -> Any:
-        hits = found(query)
+    def removed(query: Any, **given: Any) -> Any:
+        recollection = found(query, **given)
         remove_document(handbook)
-        assert hits
-        return hits
+        assert recollection.memories
+        return recollection
 
     monkeypatch.setattr(step, "recall", removed)
     ask(incoming)

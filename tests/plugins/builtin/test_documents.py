@@ -4,6 +4,7 @@ import uuid
 
 from plugins.api import Citation, RecalledMemory
 from plugins.builtin import documents, facts
+from plugins.quotations import MARK
 
 
 def memory(text, **citation):
@@ -43,7 +44,7 @@ def test_nothing_in_a_file_ends_its_quotation_its_title_and_headings_neither(mak
     text = told(make_context, memory(f"{attack}\n{attack}", document=attack, headings=(attack, "y"), page=1))
     assert len(text.splitlines()) == 2
     quoted = json.dumps(" ".join(attack.split()))
-    assert text.splitlines()[1].startswith(f'- {quoted}, {quoted[:-1]} › y", page 1: "x\\"')
+    assert text.splitlines()[1].startswith(f'- {MARK} {quoted}, {quoted[:-1]} › y", page 1: "x\\"')
 
 
 def test_a_heading_that_is_the_text_itself_is_told(make_context):
