@@ -169,7 +169,7 @@ def test_messages_that_were_not_answered_are_reflected_on_too(
 def test_a_look_takes_no_more_than_its_prompt_has_room_for(
     say: Any, learner: LearningModel, settings: Any
 ) -> None:
-    settings.PROMPT_MAX_TOKENS = 1950
+    settings.PROMPT_MAX_TOKENS = 1900
     say_all(say, 8, "word " * 60)
     reflect_due()
     assert looks() == [(1, 5, 0)]
