@@ -139,7 +139,7 @@ def _evaluate(turn: ClaimedTurn) -> None:
             with keeper.watch_over(turn, EvaluationWatch) as watch:
                 _evaluate_held(turn, watch)
         except Fenced as error:
-            log.warning("evaluation_fenced", error=str(error))
+            log.warning("evaluation_fenced", error=error)
 
 
 def _evaluate_held(turn: ClaimedTurn, watch: keeper.Watch) -> None:
