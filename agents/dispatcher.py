@@ -89,7 +89,7 @@ def _round() -> None:
         if count:
             log.info("dispatched", count=count)
     except Error as error:
-        log.warning("dispatch_failed", error=str(error))
+        log.warning("dispatch_failed", error=error)
     except Exception:  # the door of a thread that must not end
         log.exception("dispatch_failed")
         metrics.ERRORS.labels(where="dispatcher").inc()
@@ -102,7 +102,7 @@ def tell_alive() -> None:
     try:
         cache.set(SEEN_AT_KEY, time.time(), timeout=SEEN_EXPIRES_AFTER_SECONDS)
     except (redis.RedisError, OSError) as error:
-        log.info("dispatcher_not_seen", error=str(error))
+        log.info("dispatcher_not_seen", error=error)
 
 
 _stop = threading.Event()

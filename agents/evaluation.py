@@ -142,7 +142,7 @@ def _evaluate(turn: ClaimedTurn) -> None:
             with keeper.watch_over(turn, EvaluationWatch) as watch:
                 _evaluate_held(turn, watch)
         except Fenced as error:
-            log.warning("evaluation_fenced", error=str(error))
+            log.warning("evaluation_fenced", error=error)
         except Stopped:
             _give_back(turn)
             log.info("evaluation_given_back")

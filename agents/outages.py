@@ -40,7 +40,7 @@ def hand_back(turn: ClaimedTurn, trace: Trace, *, reason: str, delay_seconds: fl
         except (OperationalError, InterfaceError) as error:
             connection.close()
             if time.monotonic() > gives_up_at:
-                log.error("turn_not_handed_back", error=str(error))
+                log.error("turn_not_handed_back", error=error)
                 return True
             time.sleep(RETRY_SECONDS)
 

@@ -174,6 +174,6 @@ def _write(key: str, *entries: Mapping[str, str]) -> None:
             pipe.execute()
     except (redis.RedisError, OSError) as error:
         circuit.fail()
-        log.warning("stream_not_written", stream=key, error=str(error))
+        log.warning("stream_not_written", stream=key, error=error)
     else:
         circuit.succeed()

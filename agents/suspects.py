@@ -60,7 +60,7 @@ def work_suspect(turn: ClaimedTurn) -> bool:
                 _places().release()
         return _after(turn, verdict)
     except OSError as error:
-        log.error("suspect_not_worked", error=str(error))
+        log.error("suspect_not_worked", error=error)
         reason = f"No process could be started for it: {error}"
         return _put_back(turn, reason, delay_seconds=settings.DISPATCH_PERIOD_SECONDS)
     finally:

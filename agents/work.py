@@ -100,7 +100,7 @@ def _work(turn: ClaimedTurn, *, is_alone: bool = False) -> bool:
         metrics.QUEUE_WAIT.observe(metrics.seconds_since(turn.received_at))
         return _work_here(turn)
     except Fenced as error:
-        log.warning("turn_fenced", error=str(error))
+        log.warning("turn_fenced", error=error)
         return True
     except (
         Exception
@@ -147,7 +147,7 @@ def _work_here(turn: ClaimedTurn) -> bool:
             return _attempt(turn, trace, stream, watch)
     except Fenced as error:
         # The lease may be over without anybody having claimed the lane: then the turn is put back uncounted.
-        log.warning("turn_fenced", error=str(error))
+        log.warning("turn_fenced", error=error)
         return outages.hand_back(turn, trace, reason=str(error))
     except Exception as error:
         if not is_away(error):
@@ -205,7 +205,7 @@ def _wait(turn: ClaimedTurn, trace: Trace, error: ModelError) -> bool:
     with trace.saving():
         turns.put_back(turn, error=f"Waits: {error}", is_counted=False)
         lanes.release(turn.lease, delay_seconds=delay)
-    log.info("turn_waits", error=str(error), delay_seconds=delay)
+    log.info("turn_waits", error=error, delay_seconds=delay)
     return True
 
 
@@ -228,7 +228,7 @@ def _fail(turn: ClaimedTurn, trace: Trace, stream: TurnStream, error: Exception,
     with trace.saving():
         turns.put_back(turn, error=reason)
         lanes.release(turn.lease, delay_seconds=delay)
-    log.warning("turn_put_back", error=reason, attempt=attempt, delay_seconds=delay)
+    log.warning("turn_put_back", error=error, attempt=attempt, delay_seconds=delay)
     return True
 
 

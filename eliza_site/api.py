@@ -109,7 +109,7 @@ def _on_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
 
 @api.exception_handler(DatabaseError)
 def _on_database_away(request: HttpRequest, error: DatabaseError) -> HttpResponse:
-    log.error("api_database_error", path=request.path, error=str(error))
+    log.error("api_database_error", path=request.path, error=error)
     response = _error(request, 503, "The database can't be reached just now. Please try again in a moment.")
     response["Retry-After"] = "2"
     return response

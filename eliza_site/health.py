@@ -102,7 +102,7 @@ def _ask_one(question: Callable[[], str]) -> Part:
         ok, detail = False, str(error)
     except Exception as error:
         # Only the kind of error is told: its text may name addresses.
-        log.warning("health.part_failed", part=question.__name__, error=str(error))
+        log.warning("health.part_failed", part=question.__name__, error=error)
         ok, detail = False, type(error).__name__
     finally:
         connection.close()

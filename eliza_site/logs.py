@@ -20,7 +20,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
-OWN = ("eliza_site", "transports", "plugins", "agents", "memory")
+from eliza_site.log_errors import OWN, hide_words
 
 LEVELS = {
     # With `debug` our own code speaks up; with `trace` every library does too.
@@ -105,7 +105,7 @@ def configure(choice: Mapping[str, str]) -> None:
         "foreign_pre_chain": common,
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            hide_words,
             redact,
             *renderers,
         ],

@@ -91,7 +91,7 @@ class DatabaseGauges(Collector):
         try:
             gauges = read_gauges()
         except Error as error:
-            log.warning("gauges_not_read", error=str(error))
+            log.warning("gauges_not_read", error=error)
             return []
         return [
             GaugeMetricFamily(
@@ -128,7 +128,7 @@ def serve(host: str, port: int) -> _Server | None:
     try:
         server = make_server(host, port, _application, server_class=_Server, handler_class=_Handler)
     except OSError as error:
-        log.warning("metrics_not_served", host=host, port=port, error=str(error))
+        log.warning("metrics_not_served", host=host, port=port, error=error)
         return None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

@@ -94,7 +94,7 @@ def embed_pending(limit: int = 4096) -> int:
     try:
         return _embed_batches(limit)
     except (EmbeddingError, UnknownService) as error:
-        log.warning("embedding_waits", error=str(error))
+        log.warning("embedding_waits", error=error)
         return 0
     finally:
         _one_at_a_time.release()
@@ -119,7 +119,7 @@ def _embed_batches(limit: int) -> int:
             with timed("embed"):
                 made = _embed(embedder, texts)
         except EmbeddingError as error:
-            log.warning("embedding_waits", error=str(error), waiting_count=len(texts), done_count=done)
+            log.warning("embedding_waits", error=error, waiting_count=len(texts), done_count=done)
             break
         written = _write(made, embedder.name)
         done += written
@@ -202,7 +202,7 @@ def _is_first(now: float) -> bool:
     try:
         is_first = cache.add(WAKE_KEY, 1, timeout=WAKE_SECONDS)
     except Exception as error:  # The cache's own errors are as many as its backends; a turn has none of them.
-        log.warning("embedding_not_woken", error=str(error))
+        log.warning("embedding_not_woken", error=error)
         _Wake.until = time.monotonic() + CACHE_REST_SECONDS
         return False
     if not is_first:

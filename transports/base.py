@@ -17,8 +17,11 @@ class TransportError(Exception):
     """A message that a network did not take, or may not have taken.
 
     `permanent` tells that sending again can't help. `may_have_arrived` tells that the network may have taken
-    it all the same: the acknowledgement was lost. `retry_after_seconds` is the network's own word.
+    it all the same: the acknowledgement was lost. `retry_after_seconds` is the network's own word. Its text has the
+    network's words, which may repeat the message: a delivery has them, and no log.
     """
+
+    quotes_others = True
 
     def __init__(
         self,

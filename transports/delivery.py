@@ -73,7 +73,7 @@ def _deliver(delivery: ClaimedDelivery, secrets: dict[str, Any]) -> tuple[bool, 
             outbox.send_timeout_seconds(), _send, transport, _view(delivery, secrets), delivery
         )
     except NotStarted as late:
-        log.warning("delivery_not_started", error=str(late))
+        log.warning("delivery_not_started", error=late)
         state = Delivery.State.PENDING
         record = partial(outbox.record_unsent, delivery, state=state, error=str(late), is_counted=False)
         return _persistently(record), False
@@ -114,7 +114,7 @@ def _refused(delivery: ClaimedDelivery, transport: Transport, error: TransportEr
         delay = (
             max(0.0, error.retry_after_seconds) if not is_counted else max(delay, error.retry_after_seconds)
         )
-    log.warning("delivery_put_back", error=str(error), delay_seconds=delay)
+    log.warning("delivery_put_back", error=error, delay_seconds=delay)
     _persistently(
         partial(
             outbox.record_unsent,
@@ -160,7 +160,7 @@ def _persistently(record: Callable[[], bool]) -> bool:
         try:
             return record()
         except (OperationalError, InterfaceError) as error:
-            log.warning("delivery_not_recorded", error=str(error))
+            log.warning("delivery_not_recorded", error=error)
             connection.close()
             time.sleep(pause)
     return record()

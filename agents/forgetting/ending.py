@@ -77,4 +77,4 @@ def _clean_up() -> None:
                 with connection.cursor() as cursor:
                     cursor.execute(f"{VACUUM} {connection.ops.quote_name(table)}")
             except Error as error:
-                log.warning("not_cleaned_up", table=table, error=str(error))
+                log.warning("not_cleaned_up", table=table, error=error)

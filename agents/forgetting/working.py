@@ -64,7 +64,7 @@ def go_on(forgetting_id: UUID, *, tell: Callable[[Progress], None] = lambda _pro
     try:
         _work(forgetting, hold)
     except Lost as error:
-        log.warning("forgetting_lost", error=str(error))
+        log.warning("forgetting_lost", error=error)
         return False
     log.info("forgotten", forgetting=str(forgetting_id), **hold.counts)
     return True

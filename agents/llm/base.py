@@ -85,7 +85,8 @@ class ModelError(Exception):
     """A call that brought no answer.
 
     `permanent` tells that asking again can't help (a wrong key, an unknown model). `retry_after_seconds` is
-    the server's own word, where it gave one.
+    the server's own word, where it gave one. `quotes_others` tells that the text has the server's own words, which
+    may repeat what it was asked; no log shows them.
     """
 
     def __init__(
@@ -95,9 +96,11 @@ class ModelError(Exception):
         failure: ModelFailure,
         permanent: bool = False,
         retry_after_seconds: float | None = None,
+        quotes_others: bool = False,
     ) -> None:
         super().__init__(message)
         self.failure = failure
+        self.quotes_others = quotes_others or failure is ModelFailure.GARBAGE
         self.permanent = permanent
         self.retry_after_seconds = retry_after_seconds
 

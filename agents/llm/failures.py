@@ -62,18 +62,24 @@ def _of_status(error: openai.APIStatusError, *, base_url: str, model: str) -> Mo
         is_broke = error.code == "insufficient_quota"
         cure = " The account behind OPENAI_API_KEY has no credit left." if is_broke else ""
         failure = ModelFailure.RATE_LIMITED
-        return ModelError(said + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait)
+        return ModelError(
+            said + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait, quotes_others=True
+        )
     if status == 408:
-        return ModelError(said, failure=ModelFailure.TIMEOUT, retry_after_seconds=wait)
+        return ModelError(said, failure=ModelFailure.TIMEOUT, retry_after_seconds=wait, quotes_others=True)
     if status >= 500 or status in (409, 425):
-        return ModelError(said, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait)
+        return ModelError(
+            said, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait, quotes_others=True
+        )
     cures = {
         401: " Set OPENAI_API_KEY to a key that this server accepts.",
         403: " The key in OPENAI_API_KEY may not use this model; set another key or another model.",
         404: " Set MODEL_SMALL and MODEL_LARGE (EMBEDDING_MODEL for embeddings) to models that this server"
         " has, and let OPENAI_BASE_URL end where its API begins, often in /v1.",
     }
-    return ModelError(said + cures.get(status, ""), failure=ModelFailure.REFUSED, permanent=True)
+    return ModelError(
+        said + cures.get(status, ""), failure=ModelFailure.REFUSED, permanent=True, quotes_others=True
+    )
 
 
 def words_of(error: openai.APIStatusError) -> str:

@@ -62,8 +62,8 @@ class OpenAIEmbedder:
         try:
             body = self._ask(server, texts, deadline)
         except CLIENT_ERRORS as error:
-            reason = str(translate(error, base_url=self.base_url, model=self._model))
-            raise EmbeddingError(reason) from error
+            reason = translate(error, base_url=self.base_url, model=self._model)
+            raise EmbeddingError(str(reason), quotes_others=reason.quotes_others) from error
         rows = self._rows_of(body, len(texts))
         if rows.shape[1] != self.dimensions:
             raise EmbeddingError(
@@ -131,7 +131,8 @@ class OpenAIEmbedder:
     def _no_vectors(self, what: str) -> EmbeddingError:
         return EmbeddingError(
             f"{self.base_url} was asked for vectors of {self._model} and sent {what}. Is EMBEDDING_MODEL a "
-            "model for embeddings?"
+            "model for embeddings?",
+            quotes_others=True,
         )
 
 

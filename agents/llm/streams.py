@@ -107,6 +107,7 @@ class AnswerReader:
             raise ModelError(
                 f"{self.base_url} failed while it answered: {str(words)[:300]}",
                 failure=ModelFailure.SERVER_ERROR,
+                quotes_others=True,
             )
         return payload
 

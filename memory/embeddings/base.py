@@ -7,7 +7,14 @@ from typing import Protocol
 
 
 class EmbeddingError(Exception):
-    """The embedder could not be reached, or answered something that is no vector."""
+    """The embedder could not be reached, or answered something that is no vector.
+
+    `quotes_others` tells that the text has a server's own words, which may repeat what it was asked.
+    """
+
+    def __init__(self, message: str, *, quotes_others: bool = False) -> None:
+        super().__init__(message)
+        self.quotes_others = quotes_others
 
 
 class Embedder(Protocol):

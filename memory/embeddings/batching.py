@@ -70,7 +70,8 @@ class BatchingEmbedder:
             self._work(batch)
         if call.error is not None:
             # A new one for each caller: threads that raise one exception together mix up its traceback.
-            raise EmbeddingError(str(call.error)) from call.error
+            quotes_others = getattr(call.error, "quotes_others", True)
+            raise EmbeddingError(str(call.error), quotes_others=quotes_others) from call.error
         assert call.vectors is not None
         return call.vectors
 
@@ -115,7 +116,9 @@ class BatchingEmbedder:
         except BaseException as error:
             # Whatever it is, those who wait must hear of it; what is no Exception goes on in its own thread.
             for call in batch:
-                call.error = error if isinstance(error, Exception) else EmbeddingError(repr(error))
+                call.error = (
+                    error if isinstance(error, Exception) else EmbeddingError(repr(error), quotes_others=True)
+                )
             if not isinstance(error, Exception):
                 raise
             return
