@@ -152,7 +152,7 @@ def test_a_database_that_repeats_a_row(incoming: Any, monkeypatch: Any, lines: A
             cursor.execute("INSERT INTO agents_person (id, name) VALUES (gen_random_uuid(), %s)", [WORD])
 
     receipt = say(incoming)
-    monkeypatch.setattr("agents.pipeline.reply.remember", break_it)
+    monkeypatch.setattr("agents.pipeline.reply.hear", break_it)
     work.drain_lane(receipt.lane_id)
     assert WORD in Turn.objects.get().error
     written = lines()
