@@ -14,7 +14,7 @@ from django.utils import timezone
 from agents import outbox
 from agents.models import Agent, Room
 from agents.outbox import Destination, Reply
-from agents.states import keep_plugin_state
+from agents.states import NoSuchScope, keep_plugin_state
 from memory.facts import NewFact, Place, learn_facts, remember_fact
 from memory.goals import advance, find_active_goals, set_goal
 from memory.memories import MemoryDraft, remember, scope_for
@@ -35,7 +35,7 @@ from plugins.calendar import schedule_task
 
 
 class CannotApply(Exception):
-    """An effect asks for something that is not there: a room to speak in, a person to relate."""
+    """An effect asks for something that is not there: a room to speak in, a person to relate or to keep a state of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +114,16 @@ def _apply(effect: Effect, cause: _Cause, position: int) -> None:
         case Summarise():
             raise CannotApply(f"The plugin {cause.plugin} sums up a conversation without looking at one.")
         case SetPluginState():
-            keep_plugin_state(
-                cause.plugin,
-                effect,
-                agent_id=cause.agent_id,
-                room_id=cause.room_id,
-                person_id=cause.person_id,
-            )
+            try:
+                keep_plugin_state(
+                    cause.plugin,
+                    effect,
+                    agent_id=cause.agent_id,
+                    room_id=cause.room_id,
+                    person_id=cause.person_id,
+                )
+            except NoSuchScope as error:
+                raise CannotApply(str(error)) from error
         case Schedule():
             schedule_task(
                 agent_id=cause.agent_id,

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q, Subquery
+from django.db.models.functions import Coalesce
+from uuid_utils.compat import uuid7
 
+from agents.models import Person
 from plugins.api import JSONObject, SetPluginState
 from plugins.models import PluginState
+
+
+class NoSuchScope(Exception):
+    """A plugin keeps something for a person or a room where there is none."""
 
 
 def plugin_states_for(agent_id: UUID, room_id: UUID, person_id: UUID | None) -> dict[str, JSONObject]:
     """Return each plugin's state for the turn, the agent's own first, then the room's, then the person's.
 
-    Another person's state and another room's are never read.
+    Another person's state and another room's are never read. A person who was merged has what the other has.
     """
     in_scope = Q(room__isnull=True, person__isnull=True) | Q(room_id=room_id, person__isnull=True)
     if person_id is not None:
-        in_scope |= Q(room__isnull=True, person_id=person_id)
+        stands_for = Person.objects.filter(pk=person_id).values(whom=Coalesce(F("merged_into_id"), F("pk")))
+        in_scope |= Q(room__isnull=True, person_id=Subquery(stands_for))
     rows = PluginState.objects.filter(in_scope, agent_id=agent_id)
     merged: dict[str, JSONObject] = {}
     for row in sorted(rows, key=lambda row: (row.room_id is not None) + 2 * (row.person_id is not None)):
@@ -27,17 +35,43 @@ def plugin_states_for(agent_id: UUID, room_id: UUID, person_id: UUID | None) -> 
     return merged
 
 
+KEEP = """
+INSERT INTO plugins_pluginstate (id, plugin, agent_id, room_id, person_id, state, updated_at)
+VALUES (%(id)s, %(plugin)s, %(agent)s, %(room)s,
+        coalesce((SELECT merged_into_id FROM agents_person WHERE id = %(person)s), %(person)s::uuid),
+        %(state)s::jsonb, clock_timestamp())
+ON CONFLICT (agent_id, plugin, room_id, person_id)
+DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
+"""
+"""A person who was merged meanwhile keeps it under the name of the one that stands for both."""
+
+
 def keep_plugin_state(
     plugin: str, effect: SetPluginState, *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
 ) -> None:
-    """Replace the plugin's state of the effect's scope."""
-    scope: dict[str, Any] = {
-        "room_id": room_id if effect.scope == "room" else None,
-        "person_id": person_id if effect.scope == "person" else None,
-    }
-    PluginState.objects.update_or_create(
-        agent_id=agent_id, plugin=plugin, **scope, defaults={"state": dict(effect.state)}
-    )
+    """Replace the plugin's state of the effect's scope.
+
+    Raises: NoSuchScope where the scope is a person's or a room's, and there is none: it would be everybody's.
+    """
+    of_room = room_id if effect.scope == "room" else None
+    of_person = person_id if effect.scope == "person" else None
+    if effect.scope != "agent" and of_room is None and of_person is None:
+        raise NoSuchScope(
+            f"The plugin {plugin} keeps a state for the {effect.scope}, but there is none here: "
+            'say SetPluginState(scope="agent") for what is the agent\'s own.'
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KEEP,
+            {
+                "id": uuid7(),
+                "plugin": plugin,
+                "agent": agent_id,
+                "room": of_room,
+                "person": of_person,
+                "state": json.dumps(dict(effect.state)),
+            },
+        )
 
 
 MERGE = (

@@ -211,7 +211,10 @@ class Say:
 
 @dataclass(frozen=True, kw_only=True)
 class SetPluginState:
-    """Replace the plugin's own state for the turn's room or person."""
+    """Replace the plugin's own state for the turn's person or room, or the agent's own.
+
+    Where there is no person or no room, as in a scheduled task, their scope is refused.
+    """
 
     state: JSONObject
     scope: Literal["agent", "room", "person"] = "person"
