@@ -120,6 +120,15 @@ def test_a_look_that_is_begun_again_has_the_same_messages(scene: Any, settings: 
     assert end_look(again, taken=2, episode=Episode()) is False
 
 
+def test_a_look_that_is_begun_again_keeps_fewer_than_may_be_had(scene: Any, settings: Any) -> None:
+    settings.REFLECT_AFTER_MESSAGES = 3
+    first = say(scene)
+    look = claim(heard_at=PAST, look_at=PAST)
+    assert look.messages == (first,)
+    say(scene)
+    assert claim(lease_until=PAST, look_at=PAST).messages == (first,)
+
+
 def test_what_is_put_off_waits_whatever_comes(scene: Any, settings: Any) -> None:
     settings.REFLECT_AFTER_MESSAGES = 1
     say(scene)

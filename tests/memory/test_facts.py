@@ -144,6 +144,14 @@ def test_nothing_that_was_said_elsewhere_ends_or_strengthens(scene: Any, learn: 
     assert Fact.objects.get(value="Paris").seen_count == 1
 
 
+def test_a_fact_of_one_group_ends_none_of_another(scene: Any, learn: Any) -> None:
+    rooms = [scene.group, scene.make_room("GROUP", scene.ann)]
+    for room, city in zip(rooms, ("Paris", "Lyon"), strict=True):
+        place = Place(agent_id=scene.agent.id, scope="room", room_id=room.id)
+        learn(f"Ann lives in {city}.", value=city, into=place, **LIVES)
+    assert current() == ["Ann lives in Lyon.", "Ann lives in Paris."]
+
+
 def test_one_persons_fact_ends_none_of_anothers(scene: Any, learn: Any) -> None:
     group = Place(agent_id=scene.agent.id, scope="room", room_id=scene.group.id)
     learn("She lives in Paris.", value="Paris", into=group, **LIVES)
