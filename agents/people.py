@@ -98,6 +98,9 @@ def _check(person: Person | None, into: Person | None, pair: _Pair) -> None:
         raise CannotMerge(f"There is no person {pair.person_id if person is None else pair.into_id}.")
     if person.forgotten_at is not None or into.forgotten_at is not None:
         raise CannotMerge("One of the two is being forgotten.")
+    if person.is_bot != into.is_bot:
+        # A human who became a bot's would be nobody's company: what is told in private would be told before them.
+        raise CannotMerge("One of the two is a bot, the other a human: say on their pages which they are.")
     if into.merged_into_id is not None:
         raise CannotMerge(f"{into} was merged into another person: choose {into.merged_into_id}.")
     if person.merged_into_id not in (None, into.pk):

@@ -23,6 +23,8 @@ SHORTEST_WORD = 4
 """Shorter words, and single signs, are nobody's own, unless a digit stands in them."""
 RUN = 4
 """So many words in a row are the person's own even where each of them is everyone's."""
+SHORT_CHARACTERS, MOST_KNOWN = 64, 20_000
+"""What becomes of so many texts of so few characters is known after the first time."""
 SHORTEST_MARK = 4
 """A shorter account id is only known again where it stands alone: 42 is in every other text."""
 
@@ -49,24 +51,28 @@ def _fold(word: str) -> str:
 
 
 def _pieces(text: str, *, has_runs: bool) -> Iterator[_Piece]:
-    words = [(match.start(), match.end(), _fold(match[0])) for match in _WORD.finditer(text)]
+    words: list[tuple[int, int, str]] = []
+    for chunk in _CHUNK.finditer(text):
+        first = len(words)
+        words += [
+            (match.start(), match.end(), _fold(match[0]))
+            for match in _WORD.finditer(text, chunk.start(), chunk.end())
+        ]
+        if len(words) - first > 1:
+            start, end = words[first][0], words[-1][1]
+            yield _key("chunk ", _fold(text[start:end])), start, end
     for start, end, word in words:
-        is_long = len(word) >= SHORTEST_WORD or any(map(str.isdecimal, word))
+        is_long = len(word) >= SHORTEST_WORD or not word.isalpha()
         if is_long and word not in _OF_ADDRESSES:
             yield _key("word ", word), start, end
-    for match in _CHUNK.finditer(text):
-        inner = list(_WORD.finditer(match[0]))
-        if len(inner) > 1:
-            start, end = inner[0].start(), inner[-1].end()
-            key = _key("chunk ", _fold(match[0][start:end]))
-            yield key, match.start() + start, match.start() + end
     for (start, middle, one), (next_, end, other) in pairwise(words):
         if middle == next_:
             yield _key("pair ", one + other), start, end
     if has_runs:
+        folded = [word for _start, _end, word in words]
         for place in range(len(words) - RUN + 1):
-            run = words[place : place + RUN]
-            yield _key("run ", " ".join([word for _start, _end, word in run])), run[0][0], run[-1][1]
+            key = _key("run ", " ".join(folded[place : place + RUN]))
+            yield key, words[place][0], words[place + RUN - 1][1]
 
 
 def keys_of(text: str, *, has_runs: bool = True) -> set[int]:
@@ -147,11 +153,21 @@ class Cutter:
         self._whole = _any_of([name for name in names if _WORD.search(name)], ignore_case=True, is_word=True)
         words = {word for name in names for word in _WORD.findall(name) if len(word) > 1}
         self._called = _any_of([word for word in words if word not in spared], is_word=True)
+        self._known: dict[str, str] = {}
 
     def cut(self, text: str) -> str:
         """Return the text with CUT where the person's words and names stood."""
-        if not text:
-            return text
+        if len(text) > SHORT_CHARACTERS:
+            return self._cut(text)
+        # Traces have the same few words again and again.
+        known = self._known.get(text)
+        if known is None:
+            known = self._cut(text)
+            if len(self._known) < MOST_KNOWN:
+                self._known[text] = known
+        return known
+
+    def _cut(self, text: str) -> str:
         if text.strip().casefold() in self._alone:
             return CUT
         spans = [(start, end) for key, start, end in _pieces(text, has_runs=True) if key in self._own]

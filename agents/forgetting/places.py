@@ -20,8 +20,9 @@ def walk(
     *,
     since: dt.datetime | None = None,
     fields: Collection[str] = (),
+    size: int = BATCH,
 ) -> Iterator[list[Message]]:
-    """Yield the room's messages, to and from each of these agents, from the first on, BATCH at a time.
+    """Yield the room's messages, to and from each of these agents, from the first on, `size` at a time.
 
     No connection is held between two batches, so that the caller may write meanwhile.
     """
@@ -32,8 +33,14 @@ def walk(
         if since is not None:
             said = said.filter(received_at__gte=since)
         rest = said
-        while page := list(rest.order_by("received_at", "pk")[:BATCH]):
+        while page := list(rest.order_by("received_at", "pk")[:size]):
             yield page
             last = page[-1]
             later = Q(received_at__gt=last.received_at) | Q(received_at=last.received_at, pk__gt=last.pk)
             rest = said.filter(later, received_at__gte=last.received_at)
+
+
+def agents_in(room_ids: Collection[UUID]) -> set[UUID]:
+    """Return the agents that anybody spoke to in these rooms."""
+    said = Message.objects.filter(room__in=room_ids)
+    return set(said.order_by().values_list("agent", flat=True).distinct())

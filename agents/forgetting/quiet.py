@@ -19,19 +19,21 @@ PATIENCE_SECONDS = 120.0
 """More than a model may take to answer (MODEL_TIMEOUT_SECONDS)."""
 
 AT_WORK = """
-SELECT 'lane', lane.id::text, lane.lease_token
+SELECT 'lane', lane.id::text, lane.lease_token, turn.id::text
 FROM agents_turn AS turn JOIN agents_lane AS lane ON lane.id = turn.lane_id
 WHERE turn.state IN ('waiting', 'running') AND turn.state = 'running'
   AND turn.room_id = ANY(%(rooms)s::uuid[]) AND lane.lease_until > clock_timestamp()
 UNION ALL
-SELECT 'evaluation', id::text, evaluation_token FROM agents_turn
+SELECT 'evaluation', id::text, evaluation_token, '' FROM agents_turn
 WHERE evaluation = 'due' AND evaluation_lease_until > clock_timestamp() AND room_id = ANY(%(rooms)s::uuid[])
 UNION ALL
-SELECT 'delivery', id::text, lease_token FROM agents_delivery
+SELECT 'delivery', id::text, lease_token, '' FROM agents_delivery
 WHERE state IN ('pending', 'sending') AND state = 'sending' AND lease_until > clock_timestamp()
   AND room_id = ANY(%(rooms)s::uuid[])
 """
-"""What is worked in the rooms at this moment, by its token. The doubled conditions are those of the indexes."""
+"""What is worked in the rooms at this moment, by its token, and by the turn: a lane's next one has read nothing of
+the person's. The doubled conditions are those of the indexes.
+"""
 
 LEASES_STAND = "SELECT clock_timestamp() < %(quiet_at)s::timestamptz"
 
@@ -56,7 +58,7 @@ FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS held (id, token)
 WHERE turn.id = held.id AND turn.evaluation_token = held.token AND turn.evaluation = 'due'
 """
 
-Work = tuple[str, str, int]
+Work = tuple[str, str, int, str]
 
 
 def wait(forgetting: Forgetting, hold: Hold) -> None:
@@ -92,7 +94,7 @@ def _leases_stand(forgetting: Forgetting) -> bool:
 def _fence(begun: set[Work], hold: Hold) -> None:
     with hold.batch(), connection.cursor() as cursor:
         for kind, statement in (("lane", FENCE_LANES), ("evaluation", FENCE_EVALUATIONS)):
-            held = sorted((id, token) for which, id, token in begun if which == kind)
+            held = sorted((id, token) for which, id, token, _turn in begun if which == kind)
             ids, tokens = [id for id, _token in held], [token for _id, token in held]
             cursor.execute(statement, {"ids": ids, "tokens": tokens})
             if kind == "lane":

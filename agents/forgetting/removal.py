@@ -67,6 +67,12 @@ def remove(forgetting: Forgetting, hold: Hold) -> None:
         streams.forget_room(room_id)
 
 
+def is_something_left(forgetting: Forgetting) -> bool:
+    """Tell whether there are messages or turns of the person's: of one that came late, or before the removal."""
+    people = subject_of(forgetting).people
+    return any(model.objects.filter(person__in=people).exists() for model in (Message, Turn))
+
+
 def _widen(forgetting: Forgetting, hold: Hold, agent_ids: Collection[UUID]) -> Subject:
     """Have all rooms of these agents searched: what they keep for wherever they speak, they may have said there."""
     known = Person.objects.filter(pk__in=forgetting.people).aggregate(first=Min("created_at"))["first"]

@@ -159,11 +159,9 @@ SELECT max(until) FROM (
 AGENTS = """
 SELECT agent_id FROM agents_lane WHERE id = ANY(%(lanes)s)
 UNION
-SELECT agent_id FROM memory_memory WHERE person_id = ANY(%(people)s)
-UNION
 SELECT agent_id FROM plugins_pluginstate WHERE person_id = ANY(%(people)s)
 """
-"""Whoever heard of the person."""
+"""Whoever the person spoke to. Others who were in their rooms are found when these are read."""
 
 SEAL = (
     # What is worked is stopped, and its holder fenced below; what waits, or is parked, is never worked.
@@ -175,7 +173,8 @@ SEAL = (
     """,
     """
     UPDATE agents_turn SET state = 'stopped', ended_at = clock_timestamp()
-    WHERE person_id = ANY(%(people)s) AND state = 'parked'
+    WHERE id IN (SELECT turn_id FROM agents_approval WHERE state = 'pending')
+      AND person_id = ANY(%(people)s) AND state = 'parked'
     """,
     "UPDATE agents_turn SET state = 'discarded' WHERE person_id = ANY(%(people)s) AND state = 'dead'",
     """

@@ -13,7 +13,7 @@ import structlog
 from agents.forgetting import ending, hearing, holding, quiet, removal
 from agents.forgetting.holding import Hold, Lost, Progress
 from agents.forgetting.sealing import begin
-from agents.models import Forgetting, Message
+from agents.models import Forgetting
 from agents.wakeups import wake_after_commit
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ def _remove_again(forgetting: Forgetting, hold: Hold) -> None:
     """Remove what was written meanwhile by those who had read the person's words, and a message that came late: it
     had read the account as the forgetting began, and waited for the lane of a whole room.
     """
-    if Message.objects.filter(person__in=forgetting.people).exists():
+    if removal.is_something_left(forgetting):
         hearing.hear(forgetting, hold)
     removal.remove(forgetting, hold)
 
@@ -78,6 +78,8 @@ def _work(forgetting: Forgetting, hold: Hold) -> None:
         with hold.batch():
             forgetting.stage = hold.stage = name
             forgetting.save(update_fields=["stage"])
+    while removal.is_something_left(forgetting):
+        _remove_again(forgetting, hold)
     ending.end(forgetting, hold)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 
 from agents import audit
 from agents.models import AuditEntry
@@ -41,3 +41,25 @@ def test_text_that_a_database_cannot_keep_is_cleaned() -> None:
     audit.record("a\0da", "discard", "turn", {1: {"error": "a\0b"}}, why="be\0cause")
     entry = AuditEntry.objects.get()
     assert "\0" not in f"{entry.actor}{entry.reason}{entry.details}"
+
+
+def test_an_entry_can_lose_whom_it_was_about_and_nothing_else_of_it_changes() -> None:
+    audit.record("ada", "merge", "person", {"p1": {"into": "p2"}}, why="The same voice.")
+    entry = AuditEntry.objects.get()
+    for changes in (
+        {"reason": "another"},
+        {"reason": ""},
+        {"actor": "bob", **AuditEntry.FORGOTTEN},
+        {"verb": "forget", **AuditEntry.FORGOTTEN},
+        {**AuditEntry.FORGOTTEN, "details": {"a": 1}},
+        {**AuditEntry.FORGOTTEN, "object_id": "p3"},
+        {"at": "2020-01-01T00:00:00Z", **AuditEntry.FORGOTTEN},
+    ):
+        with pytest.raises(ProgrammingError, match="never changed"), transaction.atomic():
+            AuditEntry.objects.update(**changes)
+    with pytest.raises(ProgrammingError, match="never changed"), transaction.atomic():
+        AuditEntry.objects.all().delete()
+    assert AuditEntry.objects.update(**AuditEntry.FORGOTTEN) == 1
+    later = AuditEntry.objects.get()
+    assert (later.pk, later.at, later.actor, later.verb) == (entry.pk, entry.at, "ada", "merge")
+    assert (later.object_id, later.reason, later.details) == ("forgotten", "", {})

@@ -124,6 +124,16 @@ def test_nobody_is_merged_into_themselves_in_a_circle_or_without_a_reason(two: t
     assert set(Account.objects.values_list("person", flat=True)) == {third.pk}
 
 
+@pytest.mark.parametrize("bot", [0, 1])
+def test_a_human_and_a_bot_are_not_one(two: tuple[Any, Any], bot: int) -> None:
+    """Merged into a bot, a human was no company any more: others' private words surfaced in the room of both."""
+    Person.objects.filter(pk=two[bot].person_id).update(is_bot=True)
+    with pytest.raises(CannotMerge, match="is a bot, the other a human"):
+        join(*two)
+    Person.objects.update(is_bot=True)
+    join(*two)
+
+
 @pytest.mark.parametrize("worked", [0, 1])
 def test_a_person_who_is_being_answered_is_left_alone(two: tuple[Any, Any], worked: int) -> None:
     old, kept = two

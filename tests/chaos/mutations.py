@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.forks import Run, import_heavy, run_pytest
-from tests.chaos.mutants import deliveries, leases, looks, people, steps
+from tests.chaos.mutants import deliveries, leases, looks, people, steps, walls
 from tests.chaos.mutants.shape import Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +31,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *deliveries.MUTATIONS,
     *people.MUTATIONS,
     *looks.MUTATIONS,
+    *walls.MUTATIONS,
 )
 LEFT_OUT = (
     ".git",

@@ -118,8 +118,10 @@ class Reference:
         return person
 
     def merge(self, event: Merge) -> bool:
-        """Let two be one; False where that can't be: they are one already, or one of them is gone."""
+        """Let two be one; False where that can't be: they are one already, one is gone, or one alone is a bot."""
         if event.person == event.into or {event.person, event.into} & self.stands_for.keys():
+            return False
+        if (event.person in self.world.bots) != (event.into in self.world.bots):
             return False
         self.stands_for[event.person] = event.into
         return True

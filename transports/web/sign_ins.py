@@ -68,7 +68,7 @@ class SignIns:
                 "last_login_at": user.last_login.isoformat() if user.last_login else None,
                 "api_keys": [
                     {"name": key.name, "created_at": key.created_at.isoformat()}
-                    for key in user.api_keys.order_by("created_at")
+                    for key in user.api_keys.all()
                 ],
             }
             for user in users.prefetch_related("api_keys")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents import audit, forgetting
@@ -89,9 +90,15 @@ class Command(BaseCommand):
                 self.stdout.write(f"\r{sum(progress.counts.values()):,} rows", ending="")
             heard[:] = [progress]
 
-        while not forgetting.go_on(begun, tell=tell):
-            # A worker took it up, or one that was killed holds it still, for half a minute at most.
-            time.sleep(LOOK_SECONDS)
+        try:
+            while not forgetting.go_on(begun, tell=tell):
+                # A worker took it up, or one that was killed holds it still, for half a minute at most.
+                time.sleep(LOOK_SECONDS)
+        except redis.RedisError as error:
+            raise CommandError(
+                f"Valkey does not answer ({error}): streams and cached values are still there. Run it again later;"
+                " while a fleet runs, it goes on by itself."
+            ) from None
         counts = heard[0].counts if heard else {}
         if options["json"]:
             self.stdout.write(json.dumps({"forgetting": str(begun), "counts": counts}, indent=2))

@@ -197,3 +197,15 @@ def test_two_agents_of_one_person_are_searched_each(talk: Talk, agent: Agent, in
     talk.forget("ann")
     assert not Message.objects.filter(text__contains="treasure").exists()
     assert not Memory.objects.filter(text__contains="treasure").exists()
+
+
+def test_an_agent_that_heard_of_her_from_another_agent_alone_is_searched_too(talk: Talk) -> None:
+    from tests.conftest import make_agent
+    from transports.models import Connection
+
+    iris = Connection.objects.create(agent=make_agent(name="Iris"), platform="telegram", transport="fake")
+    talk.say("ann", "The treasure is under the oak")
+    talk.say("beep", "Ann told me of a treasure", connection_id=iris.pk, is_bot=True)
+    talk.forget("ann")
+    assert not Message.objects.filter(text__contains="treasure").exists()
+    assert not Memory.objects.filter(text__contains="treasure").exists()

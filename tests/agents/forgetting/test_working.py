@@ -192,3 +192,26 @@ def test_indexes_are_cleaned_of_her_vectors(incoming: Any, model: Any) -> None:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0")
         assert {("memory_memory",), ("agents_message",), ("agents_modelcall",)} <= set(cursor.fetchall())
+
+
+def test_a_message_of_hers_that_is_stored_late_goes_too(
+    incoming: Any, connection: Any, monkeypatch: Any
+) -> None:
+    """One that had read the account as it began, and was held up for long before it was written."""
+    receipt = receive(incoming("zebra", **GROUP))
+    begun = begin(receipt)
+    remove, calls = removal.remove, []
+
+    def remove_and_let_one_come(*given: Any) -> None:
+        remove(*given)
+        calls.append(1)
+        if len(calls) == 1:
+            Message.objects.create(
+                agent=connection.agent, connection=connection, room_id=receipt.room_id, person_id=receipt.person_id,
+                direction="in", text="late zebra", said_at=begun.began_at, received_at=begun.began_at,
+            )  # fmt: skip
+
+    monkeypatch.setattr(removal, "remove", remove_and_let_one_come)
+    assert forgetting.go_on(begun.pk)
+    assert len(calls) == 2, "it was removed once more"
+    assert not Message.objects.exists()

@@ -130,3 +130,17 @@ def test_a_user_who_may_see_the_admin_stays_and_is_named(life: Life) -> None:
         "transports_apikey",
         "django_session",
     }
+
+
+def test_a_server_that_is_away_is_said_in_one_line_and_it_goes_on_later(life: Life, monkeypatch: Any) -> None:
+    import redis
+
+    def away() -> Any:
+        raise redis.ConnectionError("Connection refused.")
+
+    monkeypatch.setattr("agents.forgetting.ending.streams.client", away)
+    with pytest.raises(CommandError, match=r"Valkey does not answer \(Connection refused.\)"):
+        run(str(life.ann.pk), "--yes")
+    monkeypatch.undo()
+    Forgetting.objects.update(lease_until=None)
+    assert "The person is forgotten." in run(str(life.ann.pk))
