@@ -31,7 +31,7 @@ WEIGHTS: dict[str, float] = {
     "speaker": 4.0,
     "date": 4.0,
     "when": 2.0,
-    "question": -1.0,
+    "question": -1.5,
     "recency": 0.25,
     "importance": 1.0,
 }

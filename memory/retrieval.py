@@ -173,6 +173,7 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
         has_room=query.room_id is not None,
         has_person=query.person_id is not None,
         has_spans=bool(spans),
+        asks_when=asked.question.asks_when,
     )
     values: dict[str, Any] = {
         "any": " | ".join(asked.queries) or None,
@@ -188,9 +189,8 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
     }
     values |= {f"term{place}": text for place, text in enumerate(padded(asked.queries, shape.terms))}
     values |= {f"weight{place}": weight for place, weight in enumerate(padded(asked.weights, shape.terms))}
-    sql, slots = candidates_statement(shape)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [values[slot] for slot in slots])
+        cursor.execute(candidates_statement(shape), values)
         return list(map(Candidate._make, cursor.fetchall()))
 
 

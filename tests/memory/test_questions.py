@@ -89,6 +89,7 @@ def test_what_a_question_asks_for_is_told() -> None:
     assert [span.start.date() for span in question.spans] == [dt.date(2023, 5, 7)]
     other = read_question("What is it?", NAMES, NOW)
     assert (other.asks_when, other.is_of_oneself, other.named, other.spans) == (False, False, frozenset(), ())
+    assert not read_question("I was glad when it rained.", NAMES, NOW).asks_when
     assert read_question("Wann war das?", NAMES, NOW).asks_when
     assert read_question("什么时候？", NAMES, NOW).asks_when
 
