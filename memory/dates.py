@@ -49,6 +49,9 @@ _PATTERNS = tuple(
     )
 )
 
+_MAY_NAME = re.compile(rf"\d|\b(?:last|past|ago|yesterday|{_MONTH})\b", re.IGNORECASE)
+"""Without any of it a text names no date: most don't."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -64,6 +67,8 @@ def find_spans(text: str, now: dt.datetime) -> tuple[Span, ...]:
     A month without a year is that of each of the last ten years; a day is one of `now`'s time zone. What can't be a
     date is left out, and so are "today" and "on Monday", which tell in a chat of what is and will be.
     """
+    if not _MAY_NAME.search(text):
+        return ()
     found: list[Span] = []
     taken: list[tuple[int, int]] = []
     for kind, pattern in _PATTERNS:

@@ -78,12 +78,12 @@ class Question:
     spans: tuple[Span, ...] = ()
 
 
-def read_question(text: str, names: Iterable[str], now: dt.datetime) -> Question:
-    """Take a question apart; `names` are those of the people and agents who speak where it is asked."""
+def read_question(text: str, terms: tuple[Term, ...], names: Iterable[str], now: dt.datetime) -> Question:
+    """Take a question apart; `terms` are its words, `names` those of the people and agents who speak in its room."""
     bare, named = cut_names(text, names)
     return Question(
         text=bare,
-        terms=find_terms(bare),
+        terms=terms if bare == text else find_terms(bare),
         named=named,
         is_of_oneself=bool(_OF_ONESELF.search(bare)),
         asks_when=_asks_when(bare),
@@ -182,6 +182,6 @@ def is_question(text: str) -> bool:
     return text.rstrip().endswith(QUESTION_MARKS)
 
 
-def is_named(speaker: str, named: frozenset[str]) -> bool:
-    """Tell whether the speaker is one of those who are named."""
-    return any(part in named for part in name_parts(speaker))
+def is_named(text: str, named: frozenset[str]) -> bool:
+    """Tell whether a name, or a text, has a part of the names in it."""
+    return any(part in named for part in name_parts(text))

@@ -124,10 +124,9 @@ def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
 
 
 def _ask(query: RecallQuery, now: dt.datetime) -> _Asked:
-    words = ask_words(
-        find_terms(query.text), agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id
-    )
-    question = read_question(query.text, words.names, now)
+    terms = find_terms(query.text)
+    words = ask_words(terms, agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id)
+    question = read_question(query.text, terms, words.names, now)
     known = [
         (share_of(term, words.stems), text)
         for term in question.terms
@@ -197,7 +196,7 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
 def _hit(ranked: Ranked) -> RecalledMemory:
     memory = ranked.candidate
     return RecalledMemory(
-        id=memory.id,
+        id=UUID(memory.id),
         kind=memory.kind,
         text=memory.text,
         said_at=dt.datetime.fromtimestamp(memory.said_at, dt.UTC),

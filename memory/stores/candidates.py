@@ -39,7 +39,7 @@ DATED_SPANS, DATED_ROWS, DATED = 3, 200, 25
 """Of so many dates: so many of the room's newest memories each, and of these so many, the nearest."""
 NEIGHBOURS = 2
 """So many messages before and after a candidate come with it."""
-TERM_SLOTS = (0, 4, 8, 16)
+TERM_SLOTS = (0, 4, 8)
 """A statement is kept for each of these numbers of terms; a slot too many is NULL."""
 TABLE = "memory_memory"
 USUAL_SIZE = 12.0
@@ -52,7 +52,7 @@ found AS (
     SELECT id, bool_or(is_core) AS is_core
     FROM (SELECT id, true AS is_core FROM core {around}) AS every GROUP BY id
 )
-SELECT memory.id, memory.kind, memory.room_id, memory.speaker, extract(epoch FROM memory.said_at)::float8,
+SELECT memory.id::text, memory.kind, memory.room_id::text, memory.speaker, extract(epoch FROM memory.said_at)::float8,
        memory.importance,
        {nearness}, {matches}, coalesce(length(memory.search), 0),
        {tells_when}, found.is_core,
@@ -193,14 +193,14 @@ def _points(table: str, shape: Shape) -> str:
 
 
 def _matches(table: str, shape: Shape) -> str:
-    """Return a number with a bit for each term that a row has."""
-    return " + ".join(
-        ["0"]
-        + [
-            f"CASE WHEN {table}.search @@ $term{place}$::tsquery THEN {1 << place} ELSE 0 END"
-            for place in range(shape.terms)
-        ]
+    """Return a number with a bit for each term that a row has. Most neighbours have none, which is asked first."""
+    if not shape.terms:
+        return "0"
+    bits = " + ".join(
+        f"CASE WHEN {table}.search @@ $term{place}$::tsquery THEN {1 << place} ELSE 0 END"
+        for place in range(shape.terms)
     )
+    return f"CASE WHEN {table}.search @@ $any$::tsquery THEN {bits} ELSE 0 END"
 
 
 def _tells_when(shape: Shape) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from memory import retrieval
 from memory.memories import remember
+from memory.questions import SPACELESS
 from memory.retrieval import recall
 from memory.stores import candidates
 from memory.stores.candidates import exact_up_to, nearest_for, term_slots
@@ -138,7 +140,7 @@ def test_neighbours_are_found_by_their_place_in_the_room(crowded: Any) -> None:
 
 
 def test_sizes_grow_by_steps() -> None:
-    assert [term_slots(count) for count in (0, 1, 4, 5, 16, 40)] == [0, 4, 4, 8, 16, 16]
+    assert [term_slots(count) for count in (0, 1, 4, 5, 8, 40)] == [0, 4, 4, 8, 8, 8]
     assert [exact_up_to(total) for total in (0, 200_000, 200_001, 5e6)] == [2000, 2000, 5000, 10_000]
     assert [nearest_for(limit) for limit in (1, 10, 20, 21, 50, 500)] == [20, 20, 40, 100, 100, 300]
 
@@ -151,6 +153,11 @@ def test_the_column_of_words_is_made_by_the_database(scene: Any) -> None:
         cursor.execute("UPDATE memory_memory SET text = %s", ["boats " * 100_000])
         cursor.execute("SELECT length(search) FROM memory_memory")
         assert cursor.fetchone() == (1,)
+
+
+def test_the_column_and_the_questions_agree_on_the_scripts_without_spaces() -> None:
+    migration = importlib.import_module("memory.migrations.0002_search")
+    assert migration.SPACELESS == SPACELESS
 
 
 def test_a_text_of_a_million_words_of_its_own_is_kept(scene: Any) -> None:
