@@ -34,20 +34,23 @@ _PATTERNS = tuple(
         ("dotted", rf"\b(?P<day>\d{{1,2}})\.\s?(?P<month>\d{{1,2}})\.\s?(?P<year>{_YEAR})\b"),
         (
             "month",
-            rf"(?:\b{_DAY.format('day')}(?: of)?,? )?\b(?P<last>(?:last|this|next) )?(?P<name>{_MONTH})\b\.?"
+            rf"(?:\b{_DAY.format('day')}(?: of)?,? )?\b(?P<last>last )?(?P<name>{_MONTH})\b\.?"
             rf"(?: {_DAY.format('day_after')}\b(?![:.]\d))?(?:,? (?:of )?(?P<year>{_YEAR}))?\b",
         ),
         (
             "season",
             rf"\b(?P<last>last |this )?(?P<name>{'|'.join(SEASONS)})\b(?: of)?(?: (?P<year>{_YEAR}))?",
         ),
-        ("relative", rf"\b(?P<last>last|this|past) (?P<unit>{_UNIT}|weekend)\b"),
-        ("weekday", rf"\b(?:last|on|this|past) (?P<name>{'|'.join(WEEKDAYS)})\b"),
+        ("relative", rf"\b(?:last|past) (?P<unit>{_UNIT}|weekend)\b"),
+        ("weekday", rf"\b(?:last|past) (?P<name>{'|'.join(WEEKDAYS)})\b"),
         ("ago", rf"\b(?P<number>\d+|{_NUMBER}) (?P<unit>{_UNIT})s? ago\b"),
-        ("day", r"\b(?P<name>today|tonight|this morning|yesterday|last night)\b"),
+        ("day", r"\b(?:yesterday|last night)\b"),
         ("year", rf"\b(?:in|of|during|since|year) (?P<year>{_YEAR})\b"),
     )
 )
+
+_MAY_NAME = re.compile(rf"\d|\b(?:last|past|ago|yesterday|{_MONTH})\b", re.IGNORECASE)
+"""Without any of it a text names no date: most don't."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +62,13 @@ class Span:
 
 
 def find_spans(text: str, now: dt.datetime) -> tuple[Span, ...]:
-    """Find the days, months and years that the text names, newest first; what can't be a date is left out.
+    """Find the days, months and years before `now` that the text names, newest first.
 
-    A month without a year is that of each of the last ten years; a day is one of `now`'s time zone.
+    A month without a year is that of each of the last ten years; a day is one of `now`'s time zone. What can't be a
+    date is left out, and so are "today" and "on Monday", which tell in a chat of what is and will be.
     """
+    if not _MAY_NAME.search(text):
+        return ()
     found: list[Span] = []
     taken: list[tuple[int, int]] = []
     for kind, pattern in _PATTERNS:
@@ -74,7 +80,8 @@ def find_spans(text: str, now: dt.datetime) -> tuple[Span, ...]:
             if spans:
                 taken.append(match.span())
                 found += spans
-    return tuple(sorted(set(found), key=lambda span: span.start, reverse=True))
+    past = {span for span in found if span.start <= now}
+    return tuple(sorted(past, key=lambda span: span.start, reverse=True))
 
 
 def _spans(kind: str, match: re.Match[str], now: dt.datetime) -> Iterator[Span]:
@@ -96,8 +103,7 @@ def _spans(kind: str, match: re.Match[str], now: dt.datetime) -> Iterator[Span]:
         elif kind == "ago":
             yield _ago_span(parts, today)
         elif kind == "day":
-            is_past = parts["name"].lower() in ("yesterday", "last night")
-            yield _days(today - dt.timedelta(days=1 if is_past else 0), 1)
+            yield _days(today - dt.timedelta(days=1), 1)
         else:
             yield _calendar_span(today, int(parts["year"]), None, None)
     except (ValueError, OverflowError):
@@ -121,7 +127,7 @@ def _month_spans(match: re.Match[str], today: dt.datetime) -> Iterator[Span]:
         yield _calendar_span(today, int(parts["year"]), number, day)
         return
     newest = today.year if number <= today.month else today.year - 1
-    if (parts["last"] or "").strip().lower() == "last" and number == today.month:
+    if parts["last"] and number == today.month:
         newest -= 1
     for year in range(newest, newest - (1 if parts["last"] else YEARS_BACK), -1):
         try:
@@ -142,19 +148,18 @@ def _season_spans(parts: dict[str, str | None], today: dt.datetime) -> Iterator[
 
 
 def _relative_span(parts: dict[str, str | None], today: dt.datetime) -> Span:
-    is_this, unit = (parts["last"] or "").lower() == "this", (parts["unit"] or "").lower()
+    unit = (parts["unit"] or "").lower()
     monday = today - dt.timedelta(days=today.weekday())
     if unit == "day":
-        return _days(today - dt.timedelta(days=0 if is_this else 1), 1)
+        return _days(today - dt.timedelta(days=1), 1)
     if unit == "week":
-        return _days(monday if is_this else monday - dt.timedelta(days=7), 7)
+        return _days(monday - dt.timedelta(days=7), 7)
     if unit == "weekend":
-        return _days(monday + dt.timedelta(days=5 if is_this else -2), 2)
+        return _days(monday - dt.timedelta(days=2), 2)
     if unit == "month":
-        start = today.replace(day=1)
-        start = start if is_this else _months_later(start, -1)
+        start = _months_later(today.replace(day=1), -1)
         return Span(start=start, end=_months_later(start, 1))
-    return _calendar_span(today, today.year - (0 if is_this else 1), None, None)
+    return _calendar_span(today, today.year - 1, None, None)
 
 
 def _ago_span(parts: dict[str, str | None], today: dt.datetime) -> Span:

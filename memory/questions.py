@@ -9,6 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memory.dates import Span, find_spans
 
@@ -22,6 +23,7 @@ SPACELESS = (
 _HANGUL = re.compile("[\uac00-\ud7af]")
 _TOKEN = re.compile(rf"[{SPACELESS}]+|(?:(?![{SPACELESS}])[^\W_])+(?:[.@](?:(?![{SPACELESS}])[^\W_])+)*")
 
+QUESTION_MARKS = ("?", "？", "؟", "\u037e")
 _ASKS_WHEN = re.compile(
     r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:date|day|week|month|year|time)\b"
     r"|\bwann\b|\bquand\b|\bcuándo\b|\bquando\b|\bwanneer\b|\bкогда\b|什么时候|何时|いつ|언제",
@@ -51,8 +53,7 @@ _WORDS_AND_NAMES = frozenset(_BOTH.split())
 """Names that are words besides: in small letters, or where a sentence begins, they are taken for the word."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Term:
+class Term(NamedTuple):
     """A word that is looked for: by its stem, which the database makes of `word`, or by how it begins.
 
     `pattern` is a full-text query in PostgreSQL's syntax, and empty where the stem alone counts.
@@ -77,17 +78,23 @@ class Question:
     spans: tuple[Span, ...] = ()
 
 
-def read_question(text: str, names: Iterable[str], now: dt.datetime) -> Question:
-    """Take a question apart; `names` are those of the people and agents who speak where it is asked."""
+def read_question(text: str, terms: tuple[Term, ...], names: Iterable[str], now: dt.datetime) -> Question:
+    """Take a question apart; `terms` are its words, `names` those of the people and agents who speak in its room."""
     bare, named = cut_names(text, names)
     return Question(
         text=bare,
-        terms=find_terms(bare),
+        terms=terms if bare == text else find_terms(bare),
         named=named,
         is_of_oneself=bool(_OF_ONESELF.search(bare)),
-        asks_when=bool(_ASKS_WHEN.search(bare)),
+        asks_when=_asks_when(bare),
         spans=find_spans(bare, now),
     )
+
+
+def _asks_when(text: str) -> bool:
+    """Tell whether a text asks when; "when I was young" does not."""
+    found = _ASKS_WHEN.search(text)
+    return found is not None and (found.start() == 0 or any(mark in text for mark in QUESTION_MARKS))
 
 
 def find_terms(text: str) -> tuple[Term, ...]:
@@ -172,9 +179,9 @@ def name_parts(name: str) -> list[str]:
 
 def is_question(text: str) -> bool:
     """Tell whether a text ends as a question does."""
-    return text.rstrip().endswith(("?", "？", "؟", "\u037e"))
+    return text.rstrip().endswith(QUESTION_MARKS)
 
 
-def is_named(speaker: str, named: frozenset[str]) -> bool:
-    """Tell whether the speaker is one of those who are named."""
-    return any(part in named for part in name_parts(speaker))
+def is_named(text: str, named: frozenset[str]) -> bool:
+    """Tell whether a name, or a text, has a part of the names in it."""
+    return any(part in named for part in name_parts(text))

@@ -11,12 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.questions import Question, is_named, is_question, name_parts
+from memory.questions import Question, is_named, is_question
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -31,7 +30,7 @@ WEIGHTS: dict[str, float] = {
     "speaker": 4.0,
     "date": 4.0,
     "when": 2.0,
-    "question": -1.0,
+    "question": -1.5,
     "recency": 0.25,
     "importance": 1.0,
 }
@@ -60,13 +59,13 @@ class Candidate(NamedTuple):
     `nearness` is the cosine of its angle to the question, None without a vector. `matches` has a bit for each
     term of the question that its text has. `is_core` tells those that were found by themselves from those that
     stand next to one.
-    Unit: `size` in words, `said_at` in seconds since 1970: making times of day of all of them took as long as
-    ranking them.
+    Unit: `size` in words, `said_at` in seconds since 1970. Times and ids are as the database gives them quickest: only
+    of the hits become Python's own.
     """
 
-    id: UUID
+    id: str
     kind: str
-    room_id: UUID | None
+    room_id: str | None
     speaker: str
     said_at: float
     importance: float
@@ -121,10 +120,10 @@ def rank(
     ]
 
 
-def _place(candidate: Candidate) -> tuple[int, float, int]:
+def _place(candidate: Candidate) -> tuple[str, float, str]:
     """Order by what was said in a room one after the other; what was not said in a room stands before it."""
-    room = candidate.room_id.int if candidate.room_id and candidate.kind == "message" else -1
-    return room, candidate.said_at, candidate.id.int
+    room = candidate.room_id if candidate.room_id and candidate.kind == "message" else ""
+    return room, candidate.said_at, candidate.id
 
 
 def _signals(
@@ -208,15 +207,10 @@ def _best_of(values: Numbers, sessions: NDArray[np.intp]) -> Numbers:
 
 def _follows(rows: Sequence[Candidate], times: Numbers) -> Flags:
     """Tell for each row whether it was said in the same session as the row before it."""
-    rooms: dict[UUID, int] = {}
-    places = [
-        rooms.setdefault(row.room_id, len(rooms)) if row.room_id and row.kind == "message" else -1
-        for row in rows
-    ]
-    room = np.array(places)
+    rooms = [row.room_id if row.kind == "message" else None for row in rows]
+    is_same = [room is not None and room == before for room, before in zip(rooms[1:], rooms, strict=False)]
     follows = np.zeros(len(rows), dtype=bool)
-    gap = SESSION_GAP.total_seconds()
-    follows[1:] = (room[1:] >= 0) & (room[1:] == room[:-1]) & (times[1:] - times[:-1] <= gap)
+    follows[1:] = np.array(is_same, dtype=bool) & (np.diff(times) <= SESSION_GAP.total_seconds())
     return follows
 
 
@@ -244,15 +238,20 @@ def _speaker(rows: Sequence[Candidate], question: Question, asker: str) -> Numbe
     """Return 1 for those who are named, and less for the asker who says "I"; a fact names whom it is about."""
     if not question.named and not question.is_of_oneself:
         return np.zeros(len(rows))
-    return np.array([_speaker_of(row, question, asker) for row in rows])
+    by_speaker = {speaker: _speaker_of(speaker, question, asker) for speaker in {row.speaker for row in rows}}
+    return np.array([max(by_speaker[row.speaker], _tells_of(row, question)) for row in rows])
 
 
-def _speaker_of(row: Candidate, question: Question, asker: str) -> float:
-    if row.speaker and is_named(row.speaker, question.named):
+def _speaker_of(speaker: str, question: Question, asker: str) -> float:
+    if is_named(speaker, question.named):
         return 1.0
-    if row.kind != "message" and question.named & frozenset(name_parts(row.text)):
-        return 1.0
-    return ONESELF if question.is_of_oneself and asker and row.speaker == asker else 0.0
+    return ONESELF if question.is_of_oneself and asker and speaker == asker else 0.0
+
+
+def _tells_of(row: Candidate, question: Question) -> float:
+    if row.kind == "message" or not question.named:
+        return 0.0
+    return float(is_named(row.text, question.named))
 
 
 def _date(times: Numbers, question: Question) -> Numbers:

@@ -124,10 +124,9 @@ def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
 
 
 def _ask(query: RecallQuery, now: dt.datetime) -> _Asked:
-    words = ask_words(
-        find_terms(query.text), agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id
-    )
-    question = read_question(query.text, words.names, now)
+    terms = find_terms(query.text)
+    words = ask_words(terms, agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id)
+    question = read_question(query.text, terms, words.names, now)
     known = [
         (share_of(term, words.stems), text)
         for term in question.terms
@@ -173,6 +172,7 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
         has_room=query.room_id is not None,
         has_person=query.person_id is not None,
         has_spans=bool(spans),
+        asks_when=asked.question.asks_when,
     )
     values: dict[str, Any] = {
         "any": " | ".join(asked.queries) or None,
@@ -188,16 +188,15 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
     }
     values |= {f"term{place}": text for place, text in enumerate(padded(asked.queries, shape.terms))}
     values |= {f"weight{place}": weight for place, weight in enumerate(padded(asked.weights, shape.terms))}
-    sql, slots = candidates_statement(shape)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [values[slot] for slot in slots])
+        cursor.execute(candidates_statement(shape), values)
         return list(map(Candidate._make, cursor.fetchall()))
 
 
 def _hit(ranked: Ranked) -> RecalledMemory:
     memory = ranked.candidate
     return RecalledMemory(
-        id=memory.id,
+        id=UUID(memory.id),
         kind=memory.kind,
         text=memory.text,
         said_at=dt.datetime.fromtimestamp(memory.said_at, dt.UTC),

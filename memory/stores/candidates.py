@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, QuerySet
+from django.db.models import BooleanField, FloatField, QuerySet
 from django.db.models.expressions import RawSQL
 from psycopg.sql import quote
 
 from memory.models import Memory
 from memory.questions import TELLING_WHEN
-from memory.stores.postgres import SEARCH_CONFIGURATION, indexed_field
-
-Slots = tuple[str, ...]
+from memory.stores.postgres import SEARCH_CONFIGURATION, VECTOR_INDEX_MAX, indexed_field
 
 # What stands in a queryset where a call's own values go.
 _AGENT, _ROOM, _PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
 _MESSAGE = "the message's id"
+_PARAMETER = re.compile(r"\$(\w+)\$")
+"""How a parameter is written in what a queryset takes as SQL."""
 
 EXACT_STEPS = ((200_000, 2000), (500_000, 5000), (math.inf, 10_000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
-NEAREST_STEPS = (40, 100, 300)
+NEAREST_STEPS = (20, 40, 100, 300)
 """So many candidates come by their vectors, and as many by their words; which of them, by how many are wanted."""
 MATCHED_UP_TO = 2000
 """Of so many memories that have one of the rare words, the best are candidates."""
@@ -38,23 +39,23 @@ DATED_SPANS, DATED_ROWS, DATED = 3, 200, 25
 """Of so many dates: so many of the room's newest memories each, and of these so many, the nearest."""
 NEIGHBOURS = 2
 """So many messages before and after a candidate come with it."""
-TERM_SLOTS = (0, 4, 8, 16)
+TERM_SLOTS = (0, 4, 8)
 """A statement is kept for each of these numbers of terms; a slot too many is NULL."""
+TABLE = "memory_memory"
 USUAL_SIZE = 12.0
 """So many words has a message; a longer text's words count less."""
 CANDIDATES = """
-WITH asked AS MATERIALIZED (SELECT {asked}),
-counted AS MATERIALIZED (SELECT {count} <= {exact_up_to} AS are_few),
+WITH counted AS MATERIALIZED (SELECT {count} <= {exact_up_to} AS are_few),
 few AS MATERIALIZED ({few}),
 core AS MATERIALIZED ({core}),
 found AS (
     SELECT id, bool_or(is_core) AS is_core
     FROM (SELECT id, true AS is_core FROM core {around}) AS every GROUP BY id
 )
-SELECT memory.id, memory.kind, memory.room_id, memory.speaker, extract(epoch FROM memory.said_at)::float8,
+SELECT memory.id::text, memory.kind, memory.room_id::text, memory.speaker, extract(epoch FROM memory.said_at)::float8,
        memory.importance,
        {nearness}, {matches}, coalesce(length(memory.search), 0),
-       coalesce(memory.search @@ {telling_when}, false), found.is_core,
+       {tells_when}, found.is_core,
        memory.text, memory.source_messages::text
 FROM found JOIN memory_memory AS memory ON memory.id = found.id
 """
@@ -62,8 +63,8 @@ FROM found JOIN memory_memory AS memory ON memory.id = found.id
 that has to walk past what may not surface here costs the more the less of it may. How much it is at most is counted
 in indexes alone.
 
-What is asked comes as text and is read once, in `asked`, and what never changes stands in the statement (`_sql`), so
-that a plan which is kept over calls is a good one.
+What is asked comes by named parameters, each of the very type that it is compared as, so that PostgreSQL reads it
+once; what never changes stands in the statement (`_sql`). So a plan which is kept over calls is a good one.
 """
 
 AROUND = """
@@ -86,6 +87,7 @@ class Shape:
     has_room: bool
     has_person: bool
     has_spans: bool
+    asks_when: bool
 
 
 def term_slots(count: int) -> int:
@@ -109,36 +111,24 @@ def most_terms() -> int:
 
 
 @functools.lru_cache(maxsize=128)
-def candidates_statement(shape: Shape) -> tuple[str, Slots]:
-    """Compile the statement once for each shape, with the slot of each of its parameters.
+def candidates_statement(shape: Shape) -> str:
+    """Compile the statement once for each shape; its parameters are named.
 
     Compiling takes longer than all the rest of a recall; the querysets still say the scope.
     """
-    visible = _visible(shape)
-    memory = "memory_memory"
-    parts: dict[str, tuple[str, Slots]] = {
-        "count": _count(shape),
-        "few": _sql(
-            visible.filter(_condition("(SELECT are_few FROM counted)"))
-            .annotate(
-                distance=RawSQL(_distance(memory, shape), ()), points=RawSQL(_points(memory, shape), ())
-            )
-            .values_list("id", "distance", "points")
-        ),
-        "core": _core(shape, visible),
-        "around": _around(shape),
-    }
-    asked, asked_slots = _asked(shape)
-    telling_when = f"to_tsquery('{SEARCH_CONFIGURATION}', {quote(' | '.join(TELLING_WHEN))})"
+    few = _visible(shape).filter(_condition("(SELECT are_few FROM counted)"))
+    few = few.annotate(distance=_number(_distance(TABLE, shape)), points=_number(_points(TABLE, shape)))
     sql = CANDIDATES.format(
-        asked=asked,
+        count=_count(shape),
         exact_up_to=shape.exact_up_to,
+        few=_sql(few.values_list("id", "distance", "points")),
+        core=_core(shape),
+        around=_around(shape),
         nearness=f"1 - ({_distance('memory', shape)})",
         matches=_matches("memory", shape),
-        telling_when=telling_when,
-        **{name: part for name, (part, _) in parts.items()},
+        tells_when=_tells_when(shape),
     )
-    return sql, (*asked_slots, *(slot for _, slots in parts.values() for slot in slots))
+    return _PARAMETER.sub(r"%(\1)s", sql)
 
 
 def _visible(shape: Shape, *, row_by_row: bool = False) -> QuerySet[Memory, Memory]:
@@ -152,59 +142,42 @@ def _visible(shape: Shape, *, row_by_row: bool = False) -> QuerySet[Memory, Memo
     return visible.order_by()
 
 
-def _count(shape: Shape) -> tuple[str, Slots]:
+def _count(shape: Shape) -> str:
     """Return what counts the memories that may be visible, up to one more than are compared one by one.
 
     It reads no table, and may count what was superseded, too: the agent's own, the person's, and the room's.
     """
     most = shape.exact_up_to
     memories = Memory.objects.filter(agent_id=_AGENT).order_by()
-    counted = [_sql(memories.filter(scope="agent").values("agent_id")[: most + 1])]
-    count = "(SELECT count(*) FROM ({}) AS part)"
+    parts = [memories.filter(scope="agent")]
     if shape.has_room and shape.has_person:
-        counted.append(
-            _sql(memories.filter(scope="person", person_id=_PERSON).values("agent_id")[: most + 1])
-        )
-    counts = [count.format(sql) for sql, _ in counted]
+        parts.append(memories.filter(scope="person", person_id=_PERSON))
+    counts = [
+        f"(SELECT count(*) FROM ({_sql(part.values('agent_id')[: most + 1])}) AS part)" for part in parts
+    ]
     if shape.has_room:
         # In a direct chat all is the person's: where the room has more than can be compared, so has the person.
         in_room = _sql(memories.filter(room_id=_ROOM).values("agent_id", "scope")[: most + 1])
         number = f"CASE WHEN count(*) > {most} THEN count(*) ELSE count(*) FILTER (WHERE scope = 'room') END"
-        counted.append(in_room)
-        counts.append(f"(SELECT {number} FROM ({in_room[0]}) AS part)")
-    return " + ".join(counts), tuple(slot for _, slots in counted for slot in slots)
-
-
-def _asked(shape: Shape) -> tuple[str, Slots]:
-    """Return the columns of `asked`, each read from a parameter."""
-    columns = [("any", "tsquery"), ("rare", "tsquery"), ("model", "text")]
-    columns += [(f"term{place}", "tsquery") for place in range(shape.terms)]
-    columns += [(f"weight{place}", "float8") for place in range(shape.terms)]
-    if shape.dimensions:
-        columns.append(("vector", str(indexed_field(shape.dimensions).db_type(connection))))
-    return (
-        ", ".join(f"%s::{kind} AS {_quoted(name)}" for name, kind in columns),
-        tuple(name for name, _ in columns),
-    )
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _of(name: str) -> str:
-    return f"(SELECT {_quoted(name)} FROM asked)"
+        counts.append(f"(SELECT {number} FROM ({in_room}) AS part)")
+    return " + ".join(counts)
 
 
 def _distance(table: str, shape: Shape) -> str:
     """Return the distance of a row's vector; NULL where it has none, or another model's."""
     if not shape.dimensions:
         return "NULL::float8"
-    kind = indexed_field(shape.dimensions).db_type(connection)
     return (
-        f"CASE WHEN {table}.embedding_model = {_of('model')} AND vector_dims({table}.embedding) = {shape.dimensions}"
-        f" THEN {table}.embedding::{kind} <=> {_of('vector')} END"
+        f"CASE WHEN {table}.embedding_model = $model$ AND vector_dims({table}.embedding) = {shape.dimensions}"
+        f" THEN {_nearness(table, shape)} END"
     )
+
+
+def _nearness(table: str, shape: Shape) -> str:
+    """Return the distance as the index knows it. A size in the vector's type would be checked for every row."""
+    kind = indexed_field(shape.dimensions).db_type(connection)
+    type = "vector" if shape.dimensions <= VECTOR_INDEX_MAX else "halfvec"
+    return f"({table}.embedding::{kind}) <=> $vector$::{type}"
 
 
 def _points(table: str, shape: Shape) -> str:
@@ -212,112 +185,109 @@ def _points(table: str, shape: Shape) -> str:
     if not shape.terms:
         return "0::float8"
     terms = " + ".join(
-        f"CASE WHEN {table}.search @@ {_of(f'term{place}')} THEN {_of(f'weight{place}')} ELSE 0 END"
+        f"CASE WHEN {table}.search @@ $term{place}$::tsquery THEN $weight{place}$::float8 ELSE 0 END"
         for place in range(shape.terms)
     )
     length = f"(0.7 + 0.3 * length({table}.search) / {USUAL_SIZE})"
-    return f"CASE WHEN {table}.search @@ {_of('any')} THEN ({terms}) / {length} ELSE 0 END"
+    return f"CASE WHEN {table}.search @@ $any$::tsquery THEN ({terms}) / {length} ELSE 0 END"
 
 
 def _matches(table: str, shape: Shape) -> str:
-    """Return a number with a bit for each term that a row has."""
-    return " + ".join(
-        ["0"]
-        + [
-            f"CASE WHEN {table}.search @@ {_of(f'term{place}')} THEN {1 << place} ELSE 0 END"
-            for place in range(shape.terms)
-        ]
+    """Return a number with a bit for each term that a row has. Most neighbours have none, which is asked first."""
+    if not shape.terms:
+        return "0"
+    bits = " + ".join(
+        f"CASE WHEN {table}.search @@ $term{place}$::tsquery THEN {1 << place} ELSE 0 END"
+        for place in range(shape.terms)
     )
+    return f"CASE WHEN {table}.search @@ $any$::tsquery THEN {bits} ELSE 0 END"
 
 
-def _core(shape: Shape, visible: QuerySet[Memory, Memory]) -> tuple[str, Slots]:
+def _tells_when(shape: Shape) -> str:
+    """Return what tells whether a row says when; only where that is asked, as so many words take their time."""
+    if not shape.asks_when:
+        return "false"
+    words = quote(" | ".join(TELLING_WHEN))
+    return f"coalesce(memory.search @@ to_tsquery('{SEARCH_CONFIGURATION}', {words}), false)"
+
+
+def _core(shape: Shape) -> str:
     """Return what finds candidates by themselves: among the few, or by the indexes; and by their dates."""
-    parts: list[tuple[str, Slots]] = []
-    are_many = _condition("(SELECT NOT are_few FROM counted)")
-    among = _visible(shape, row_by_row=True)
-    table = "memory_memory"
+    parts: list[str] = []
+    among = _visible(shape, row_by_row=True).filter(_condition("(SELECT NOT are_few FROM counted)"))
     if shape.dimensions:
-        parts.append(
-            (f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}", ())
-        )
-        kind = indexed_field(shape.dimensions).db_type(connection)
+        parts.append(f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}")
         # Word for word the index' own expression and condition, by which PostgreSQL knows it.
         near = among.filter(
-            are_many,
-            _condition(f"vector_dims({table}.embedding) = {shape.dimensions}"),
-            _condition(f"{table}.embedding_model = {_of('model')}"),
-        ).order_by(RawSQL(f"({table}.embedding::{kind}) <=> {_of('vector')}", ()))
+            _condition(f"vector_dims({TABLE}.embedding) = {shape.dimensions}"),
+            _condition(f"{TABLE}.embedding_model = $model$"),
+        ).order_by(_number(_nearness(TABLE, shape)))
         parts.append(_sql(near.values("id")[: shape.nearest]))
     if shape.terms:
+        best = f"ORDER BY points DESC, id DESC LIMIT {shape.nearest}"
+        parts.append(f"SELECT id FROM few WHERE points > 0 {best}")
+        said = among.filter(_condition(f"{TABLE}.search @@ $rare$::tsquery"))
+        said = said.annotate(points=_number(_points(TABLE, shape)))
         parts.append(
-            (f"SELECT id FROM few WHERE points > 0 ORDER BY points DESC, id DESC LIMIT {shape.nearest}", ())
-        )
-        said = among.filter(are_many, _condition(f"{table}.search @@ {_of('rare')}"))
-        sql, slots = _sql(
-            said.annotate(points=RawSQL(_points(table, shape), ())).values_list("id", "points")[
-                :MATCHED_UP_TO
-            ]
-        )
-        parts.append(
-            (f"SELECT id FROM ({sql}) AS said ORDER BY points DESC, id DESC LIMIT {shape.nearest}", slots)
+            f"SELECT id FROM ({_sql(said.values_list('id', 'points')[:MATCHED_UP_TO])}) AS said {best}"
         )
     if shape.has_spans and shape.has_room:
-        sql, slots = _dated(shape, visible)
-        parts.append((sql, ("starts", "ends", *slots)))
-    if not parts:
-        return "SELECT id FROM few WHERE false", ()
-    return " UNION ".join(f"({sql})" for sql, _ in parts), tuple(slot for _, slots in parts for slot in slots)
+        parts.append(_dated(shape))
+    return " UNION ".join(f"({part})" for part in parts) or "SELECT id FROM few WHERE false"
 
 
-def _dated(shape: Shape, visible: QuerySet[Memory, Memory]) -> tuple[str, Slots]:
+def _dated(shape: Shape) -> str:
     within = (
-        visible.filter(room_id=_ROOM)
-        .filter(said_at__gte=RawSQL("span.start", ()), said_at__lt=RawSQL("span.end", ()))
-        .annotate(distance=RawSQL(_distance("memory_memory", shape), ()))
+        _visible(shape)
+        .filter(room_id=_ROOM)
+        .filter(_condition(f"{TABLE}.said_at >= span.start AND {TABLE}.said_at < span.end"))
+        .annotate(distance=_number(_distance(TABLE, shape)))
         .order_by("-said_at")
     )
-    sql, slots = _sql(within.values_list("id", "distance", "said_at")[:DATED_ROWS])
     return (
-        'SELECT dated.id FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS span (start, "end")'
-        f" CROSS JOIN LATERAL ({sql}) AS dated ORDER BY dated.distance, dated.said_at DESC LIMIT {DATED}",
-        slots,
+        'SELECT dated.id FROM unnest($starts$::timestamptz[], $ends$::timestamptz[]) AS span (start, "end")'
+        f" CROSS JOIN LATERAL ({_sql(within.values_list('id', 'distance', 'said_at')[:DATED_ROWS])}) AS dated"
+        f" ORDER BY dated.distance, dated.said_at DESC LIMIT {DATED}"
     )
 
 
-def _around(shape: Shape) -> tuple[str, Slots]:
+def _around(shape: Shape) -> str:
     """Return what brings the messages next to each candidate, in its room."""
     if shape.kinds is not None and "message" not in shape.kinds:
-        return "", ()
+        return ""
     messages = _visible(shape, row_by_row=True).filter(
-        agent_id=_AGENT, kind="message", room_id=RawSQL("said.room_id", ())
+        _condition(f"{TABLE}.room_id = said.room_id"), agent_id=_AGENT, kind="message"
     )
-    place = "(memory_memory.said_at, memory_memory.id)"
+    place = f"({TABLE}.said_at, {TABLE}.id)"
     before = messages.filter(_condition(f"{place} < (said.said_at, said.id)")).order_by("-said_at", "-id")
     after = messages.filter(_condition(f"{place} > (said.said_at, said.id)")).order_by("said_at", "id")
-    before_sql, before_slots = _sql(before.values("id")[:NEIGHBOURS])
-    after_sql, after_slots = _sql(after.values("id")[:NEIGHBOURS])
-    return AROUND.format(before=before_sql, after=after_sql), (*before_slots, *after_slots)
+    return AROUND.format(
+        before=_sql(before.values("id")[:NEIGHBOURS]), after=_sql(after.values("id")[:NEIGHBOURS])
+    )
 
 
 def _condition(sql: str) -> RawSQL:
     return RawSQL(sql, (), output_field=BooleanField())
 
 
-def _sql(rows: QuerySet[Any, Any]) -> tuple[str, Slots]:
-    """Return the queryset's SQL and the slots of its parameters; what is the same in every call stands in it.
+def _number(sql: str) -> RawSQL:
+    return RawSQL(sql, (), output_field=FloatField())
+
+
+def _sql(rows: QuerySet[Any, Any]) -> str:
+    """Return the queryset's SQL; what is the same in every call stands in it.
 
     A kept plan can use a partial index only where the statement itself says that its condition holds.
     """
     sql, parameters = rows.query.sql_with_params()
-    slots = tuple(_slot(parameter) for parameter in parameters)
-    shown = ["%s" if slot else quote(value) for slot, value in zip(slots, parameters, strict=True)]
-    return sql % tuple(shown), tuple(slot for slot in slots if slot)
+    shown = (_name(parameter) or quote(parameter) for parameter in parameters)
+    return sql % tuple(shown)
 
 
-def _slot(parameter: Any) -> str:
+def _name(parameter: Any) -> str:
     if isinstance(parameter, list):
-        return "messages"
-    return {_AGENT: "agent", _ROOM: "room", _PERSON: "person"}.get(parameter, "")
+        return "$messages$"
+    return {_AGENT: "$agent$", _ROOM: "$room$", _PERSON: "$person$"}.get(parameter, "")
 
 
 def padded(values: Sequence[Any], slots: int) -> list[Any]:

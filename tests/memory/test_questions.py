@@ -6,10 +6,14 @@ import datetime as dt
 
 import pytest
 
-from memory.questions import Term, cut_names, find_terms, is_named, is_question, read_question
+from memory.questions import Question, Term, cut_names, find_terms, is_named, is_question, read_question
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 NAMES = ("Ann Smith", "Bob", "Will", "小明", "Eliza")
+
+
+def ask(text: str) -> Question:
+    return read_question(text, find_terms(text), NAMES, NOW)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +88,14 @@ def test_a_long_text_is_read_up_to_a_bound() -> None:
 
 
 def test_what_a_question_asks_for_is_told() -> None:
-    question = read_question("When did I tell Ann about it on 7 May 2023?", NAMES, NOW)
+    question = ask("When did I tell Ann about it on 7 May 2023?")
     assert (question.asks_when, question.is_of_oneself, question.named) == (True, True, {"ann"})
     assert [span.start.date() for span in question.spans] == [dt.date(2023, 5, 7)]
-    other = read_question("What is it?", NAMES, NOW)
+    other = ask("What is it?")
     assert (other.asks_when, other.is_of_oneself, other.named, other.spans) == (False, False, frozenset(), ())
-    assert read_question("Wann war das?", NAMES, NOW).asks_when
-    assert read_question("什么时候？", NAMES, NOW).asks_when
+    assert not ask("I was glad when it rained.").asks_when
+    assert ask("Wann war das?").asks_when
+    assert ask("什么时候？").asks_when
 
 
 def test_questions_and_speakers_are_known() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -14,14 +13,14 @@ from memory.questions import Question
 from memory.ranking import WEIGHTS, Candidate, rank, standard
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
-ROOM, OTHER_ROOM = UUID(int=7), UUID(int=8)
+ROOM, OTHER_ROOM = "room", "other room"
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 
 def candidate(number: int, **changes: Any) -> Candidate:
     """A message of a day of its own, long ago, with nothing that speaks for or against it."""
     fields: dict[str, Any] = {
-        "id": UUID(int=number),
+        "id": f"{number:02}",
         "kind": "message",
         "room_id": ROOM,
         "speaker": "Ann",
@@ -50,7 +49,7 @@ def question(**changes: Any) -> Question:
 
 def ranked(*candidates: Candidate, asked: Question | None = None, **changes: Any) -> list[int]:
     fields: dict[str, Any] = {"term_count": 2, "now": NOW, "limit": 10}
-    return [hit.candidate.id.int for hit in rank(candidates, asked or question(), **{**fields, **changes})]
+    return [int(hit.candidate.id) for hit in rank(candidates, asked or question(), **{**fields, **changes})]
 
 
 def scores(
@@ -58,7 +57,7 @@ def scores(
 ) -> dict[int, dict[str, float]]:
     fields: dict[str, Any] = {"term_count": 2, "now": NOW, "limit": 10}
     hits = rank(candidates, asked or question(), **{**fields, **changes})
-    return {hit.candidate.id.int: hit.scores for hit in hits}
+    return {int(hit.candidate.id): hit.scores for hit in hits}
 
 
 def test_values_are_counted_in_standard_deviations() -> None:
