@@ -158,7 +158,7 @@ def test_the_column_of_words_is_made_by_the_database(scene: Any) -> None:
 
 
 def test_the_column_and_the_questions_agree_on_the_scripts_without_spaces() -> None:
-    migration = importlib.import_module("memory.migrations.0002_search")
+    migration = importlib.import_module("memory.migrations.0004_search")
     assert migration.SPACELESS == SPACELESS
 
 
