@@ -27,6 +27,7 @@ env = Environment(
     DATABASE_POOL_SIZE=(int, 16),
     DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
     DATABASE_PREPARED_STATEMENTS=(bool, True),
+    ROW_LEVEL_SECURITY=(bool, True),
     REDIS_URL=(str, ""),
     REDIS_SSL_CERT_REQS=(str, "required"),
     CELERY_BROKER_URL=(str, ""),
@@ -171,6 +172,7 @@ if env("DATABASE_PREPARED_STATEMENTS"):
 if env("DATABASE_POOL_SIZE"):
     DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
 DATABASES = {"default": DATABASE}
+ROW_LEVEL_SECURITY = env("ROW_LEVEL_SECURITY")
 
 
 def with_certificate_choice(url: str) -> str:

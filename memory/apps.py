@@ -8,8 +8,10 @@ class MemoryConfig(AppConfig):
     name = "memory"
 
     def ready(self) -> None:
-        """Make the task and the checks known, and have the vectors' index made when tables are migrated."""
+        """Make the task and the checks known; a migration builds the vectors' index and the second wall."""
         from memory import checks, tasks  # noqa: F401
         from memory.dimensions import ensure_vector_index
+        from memory.stores.row_security import ensure_wall
 
         post_migrate.connect(ensure_vector_index, sender=self)
+        post_migrate.connect(ensure_wall, sender=self)

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from memory.dimensions import check_dimensions
+from memory.stores import row_security
 
 CHUNK_TOKENS = (50, 4000)
 
@@ -28,6 +29,20 @@ def check_vectors(*, databases: Sequence[str] | None = None, **_rest: Any) -> li
         (Error if problem.is_fatal else Warning)(problem.message, hint=problem.cure, id=problem.id)
         for problem in problems
     ]
+
+
+@register(Tags.database)
+def check_wall(*, databases: Sequence[str] | None = None, **_rest: Any) -> list[CheckMessage]:
+    """Report a second wall that is wanted and does not stand, with the cure."""
+    if DEFAULT_DB_ALIAS not in (databases or ()) or not settings.ROW_LEVEL_SECURITY:
+        return []
+    try:
+        is_missing = not row_security.is_built() and row_security.can_stand()
+    except DatabaseError:
+        return []
+    if not is_missing:
+        return []
+    return [Warning(row_security.MISSING, hint=row_security.CURE, id="memory.W002")]
 
 
 @register()

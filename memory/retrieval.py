@@ -23,6 +23,7 @@ from memory.embeddings.base import EmbeddingError
 from memory.metrics import timed
 from memory.questions import Question, find_terms, read_question
 from memory.ranking import Candidate, Ranked, rank, rarity_of_share
+from memory.stores import row_security
 from memory.stores.candidates import (
     DATED_SPANS,
     Shape,
@@ -172,6 +173,7 @@ def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
         has_room=query.room_id is not None,
         has_person=query.person_id is not None,
         has_spans=bool(spans),
+        is_walled=row_security.stands(),
         asks_when=asked.question.asks_when,
     )
     values: dict[str, Any] = {

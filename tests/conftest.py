@@ -16,6 +16,7 @@ from agents.llm.scripted import ScriptedModel
 from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
+from memory.stores import row_security
 from transports.models import Connection
 
 MakeIncoming = Callable[..., Incoming]
@@ -52,7 +53,13 @@ def make_agent(**changes: Any) -> Agent:
 
 
 @pytest.fixture
-def agent(db: None, hashed_vectors: None) -> Agent:
+def wall_known(db: None) -> None:
+    """Have this process know of row level security, as after its first recall: no test counts the question."""
+    row_security.stands()
+
+
+@pytest.fixture
+def agent(wall_known: None, hashed_vectors: None) -> Agent:
     """A running agent named Eliza."""
     return make_agent()
 

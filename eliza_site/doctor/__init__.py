@@ -34,6 +34,7 @@ LOOKS = (
     Look(part="vector extension", look=stores.look_at_vector_extension, needs="database"),
     Look(part="migrations", look=stores.look_at_migrations, needs="database"),
     Look(part="vectors", look=stores.look_at_vectors, needs="migrations"),
+    Look(part="second wall", look=stores.look_at_wall, needs="migrations"),
     Look(part="secrets", look=stores.look_at_secrets, needs="migrations"),
     Look(part="cache", look=stores.look_at_cache),
     Look(part="broker", look=fleet.look_at_broker),

@@ -13,6 +13,7 @@ from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from memory.dimensions import check_dimensions
 from memory.embeddings.choice import embedding_choice
+from memory.stores import row_security
 from transports.models import Connection
 
 CONNECT_SECONDS = 5
@@ -79,6 +80,17 @@ def look_at_vectors() -> list[Finding]:
     if found:
         return found
     return [ok(f"All have {embedding_choice().dimensions} numbers, and their index stands.")]
+
+
+def look_at_wall() -> list[Finding]:
+    """Look whether memories are read behind row level security."""
+    if not settings.ROW_LEVEL_SECURITY:
+        return [
+            note("ROW_LEVEL_SECURITY is off: the query alone decides what may surface.", "Set it to true.")
+        ]
+    if not row_security.is_built():
+        return [wrong(row_security.MISSING, row_security.CURE)]
+    return [ok("Memories are read behind row level security.")]
 
 
 def look_at_secrets() -> list[Finding]:

@@ -18,6 +18,8 @@ from eliza_site.embedded.identity import Identity, find_identity, own_folder, re
 from eliza_site.embedded.processes import Child, Command, end_leftovers, tail
 
 DATABASE = ROLE = "eliza"
+READER = "eliza_reader"
+"""The role that `memory.stores.row_security` reads memories as."""
 SUPERUSER = "postgres"
 PORT = 5432
 EXTENSIONS = ("vector", "pg_stat_statements")
@@ -175,7 +177,7 @@ class Postgres:
         )
 
     def _create_database(self) -> None:
-        """Create role, extensions and database as far as they are missing.
+        """Create roles, extensions and database as far as they are missing.
 
         The extensions stand in template1, so that every database made later, a test's too, has them.
         """
@@ -188,6 +190,9 @@ class Postgres:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, password))
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [READER]).fetchone():
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(READER)))
+            connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(READER), role))
             connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(role))
             connection.execute(
                 sql.SQL("GRANT EXECUTE ON FUNCTION pg_stat_statements_reset TO {}").format(role)

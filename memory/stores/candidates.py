@@ -52,21 +52,25 @@ found AS (
     SELECT id, bool_or(is_core) AS is_core
     FROM (SELECT id, true AS is_core FROM core {around}) AS every GROUP BY id
 )
-SELECT memory.id::text, memory.kind, memory.room_id::text, memory.speaker, extract(epoch FROM memory.said_at)::float8,
-       memory.importance,
+SELECT memory.id::text, memory.kind, memory.room_id::text, {words}.speaker,
+       extract(epoch FROM memory.said_at)::float8, memory.importance,
        {nearness}, {matches}, coalesce(length(memory.search), 0),
        {tells_when}, found.is_core,
-       memory.text, memory.source_messages::text
-FROM found JOIN memory_memory AS memory ON memory.id = found.id
+       {words}.text, {words}.source_messages::text
+FROM found JOIN memory_memory AS memory ON memory.id = found.id {behind_wall}
 """
 """Where little may surface, all of it is compared, which is exact and quick; else the indexes are asked: an index
 that has to walk past what may not surface here costs the more the less of it may. How much it is at most is counted
-in indexes alone.
+in indexes alone. Where `words` come from behind the second wall, what it doesn't hand out is no candidate.
 
 What is asked comes by named parameters, each of the very type that it is compared as, so that PostgreSQL reads it
 once; what never changes stands in the statement (`_sql`). So a plan which is kept over calls is a good one.
 """
 
+BEHIND_WALL = """
+JOIN memory_read((SELECT array_agg(id) FROM found), $agent$::uuid, $room$::uuid, $person$::uuid) AS read
+    ON read.id = found.id
+"""
 AROUND = """
 UNION ALL
 SELECT beside.id, false
@@ -77,7 +81,7 @@ CROSS JOIN LATERAL (({before}) UNION ALL ({after})) AS beside
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a statement is compiled for. Without a vector, `dimensions` is 0."""
+    """What a statement is compiled for. Without a vector, `dimensions` is 0; `is_walled` where row security stands."""
 
     dimensions: int
     terms: int
@@ -88,6 +92,7 @@ class Shape:
     has_person: bool
     has_spans: bool
     asks_when: bool
+    is_walled: bool
 
 
 def term_slots(count: int) -> int:
@@ -127,6 +132,8 @@ def candidates_statement(shape: Shape) -> str:
         nearness=f"1 - ({_distance('memory', shape)})",
         matches=_matches("memory", shape),
         tells_when=_tells_when(shape),
+        words="read" if shape.is_walled else "memory",
+        behind_wall=BEHIND_WALL if shape.is_walled else "",
     )
     return _PARAMETER.sub(r"%(\1)s", sql)
 

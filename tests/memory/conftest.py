@@ -103,7 +103,7 @@ def hashed_embedder(settings: Any) -> Embedder:
 
 
 @pytest.fixture
-def scene(db: None, hashed_embedder: Embedder) -> Scene:
+def scene(db: None, wall_known: None, hashed_embedder: Embedder) -> Scene:
     ann, bob = Person.objects.create(name="Ann"), Person.objects.create(name="Bob")
     return Scene(
         agent=make_agent(),

@@ -7,9 +7,11 @@ from tests.chaos.mutants.shape import Mutation
 ISOLATION = "tests/agents/test_isolation.py::test_no_prompt_holds_what_may_not_surface_there"
 SEALING = "tests/agents/forgetting/test_sealing.py::"
 WORKING = "tests/agents/forgetting/test_working.py::"
+SECOND = "tests/memory/stores/test_row_security.py::"
 NOTHING_LEFT = "tests/agents/forgetting/test_nothing_is_left.py::"
 
 APART = "what was said in private surfaces nowhere else"
+BEHIND = "what the query lets through, PostgreSQL holds back"
 GONE = "nothing of a forgotten person is left"
 
 MUTATIONS = (
@@ -36,6 +38,30 @@ MUTATIONS = (
         old="        in_scope |= Q(room__isnull=True, person_id=person_id)",
         new="        in_scope |= Q(room__isnull=True)",
         tests=(ISOLATION,),
+    ),
+    Mutation(
+        name="policy that knows no privacy",
+        breaks=BEHIND,
+        file="memory/stores/row_security.py",
+        old="        WHEN 'person' THEN person_id = nullif(current_setting('eliza.alone_with', true), '')::uuid",
+        new="        WHEN 'person' THEN true",
+        tests=(SECOND + "test_with_the_first_wall_down_nothing_leaks_while_the_second_stands",),
+    ),
+    Mutation(
+        name="policy that takes any room for private",
+        breaks=BEHIND,
+        file="memory/stores/row_security.py",
+        old="          AND person.id <> with_person AND person.merged_into_id IS DISTINCT FROM with_person",
+        new="          AND false",
+        tests=(SECOND + "test_a_private_room_in_which_another_human_listens_is_not_private",),
+    ),
+    Mutation(
+        name="words that are read past the second wall",
+        breaks=BEHIND,
+        file="memory/retrieval.py",
+        old="is_walled=row_security.stands()",
+        new="is_walled=False",
+        tests=(SECOND + "test_with_the_first_wall_down_nothing_leaks_while_the_second_stands",),
     ),
     Mutation(
         name="lanes that stay the forgotten person's",

@@ -66,7 +66,7 @@ def plan_of(scene: Any, text: str, **changes: Any) -> str:
     with CaptureQueriesContext(connection) as queries:
         recall(scene.query(text, **changes))
     with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + queries[1]["sql"].replace("%", "%%"))
+        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + queries[-1]["sql"].replace("%", "%%"))
         return "\n".join(row[0] for row in cursor.fetchall())
 
 

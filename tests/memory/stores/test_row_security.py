@@ -1,0 +1,204 @@
+"""The second wall: PostgreSQL hands out no memory that may not surface, whatever the statement asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import ProgrammingError, connection, transaction
+from django.db.models import Q
+
+from memory import querysets
+from memory.checks import check_wall
+from memory.memories import remember
+from memory.models import Memory
+from memory.stores import row_security
+from memory.stores.candidates import candidates_statement
+from tests.memory.conftest import Scene
+
+
+def read(scene: Scene, room: Any, person: Any, *, agent: Any = None) -> set[str]:
+    """Ask the wall's function for every memory that there is."""
+    ids = list(Memory.objects.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT text FROM memory_read(%s::uuid[], %s, %s, %s)",
+            [ids, (agent or scene.agent).pk, room and room.pk, person and person.pk],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+@pytest.fixture
+def kept(scene: Scene) -> Scene:
+    """A memory for each scope, and some that are nobody's to see."""
+    ann = {"person_id": scene.ann.pk, "scope": "person"}
+    remember(
+        [
+            scene.embedded("said by Ann alone", room_id=scene.dm_of_ann.pk, **ann),
+            scene.embedded(
+                "said by Bob alone", room_id=scene.dm_of_bob.pk, person_id=scene.bob.pk, scope="person"
+            ),
+            scene.embedded("said in the group", room_id=scene.group.pk, person_id=scene.bob.pk, scope="room"),
+            scene.embedded("known everywhere", room_id=None, person_id=None, scope="agent"),
+            scene.embedded("not yet shown", room_id=None, person_id=None, scope="nobody"),
+            scene.embedded(
+                "said to another", agent_id=scene.make_agent().pk, room_id=scene.group.pk, scope="room"
+            ),
+            scene.embedded("no longer true", room_id=scene.dm_of_ann.pk, **ann),
+        ]
+    )
+    now = Memory.objects.get(text="known everywhere")
+    Memory.objects.filter(text="no longer true").update(superseded_by=now)
+    return scene
+
+
+@pytest.fixture
+def no_first_wall(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every statement of candidates asks for all that any agent keeps."""
+    monkeypatch.setattr(querysets, "_may_surface", lambda *_scope: Q(pk__isnull=False))
+    candidates_statement.cache_clear()
+    yield
+    candidates_statement.cache_clear()
+
+
+def test_it_stands_after_a_migration_and_its_reader_can_read_nothing_else(db: None) -> None:
+    assert row_security.is_built()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb FROM pg_roles"
+            " WHERE rolname = %s",
+            [row_security.READER],
+        )
+        assert cursor.fetchone() == (False,)
+        cursor.execute(
+            "SELECT table_name, column_name FROM information_schema.column_privileges"
+            " WHERE grantee = %s AND table_name <> 'memory_memory'",
+            [row_security.READER],
+        )
+        assert set(cursor.fetchall()) == {
+            ("agents_room", "id"),
+            ("agents_room", "type"),
+            ("agents_participant", "room_id"),
+            ("agents_participant", "person_id"),
+            ("agents_person", "id"),
+            ("agents_person", "is_bot"),
+            ("agents_person", "merged_into_id"),
+        }
+
+
+def test_what_is_handed_out_follows_the_room_and_the_person(kept: Scene) -> None:
+    everywhere = {"known everywhere"}
+    assert read(kept, kept.dm_of_ann, kept.ann) == {"said by Ann alone", *everywhere}
+    assert read(kept, kept.dm_of_bob, kept.bob) == {"said by Bob alone", *everywhere}
+    assert read(kept, kept.group, kept.ann) == {"said in the group", *everywhere}
+    assert read(kept, None, kept.ann) == everywhere
+    assert read(kept, kept.dm_of_ann, None) == everywhere
+
+
+def test_a_private_room_in_which_another_human_listens_is_not_private(kept: Scene) -> None:
+    room = kept.make_room("DM", kept.ann, kept.bob)
+    assert read(kept, room, kept.ann) == {"known everywhere"}
+    kept.bob.is_bot = True
+    kept.bob.save()
+    assert read(kept, room, kept.ann) == {"said by Ann alone", "known everywhere"}
+    kept.bob.is_bot, kept.bob.merged_into = False, kept.ann
+    kept.bob.save()
+    assert read(kept, room, kept.ann) == {"said by Ann alone", "known everywhere"}
+
+
+@pytest.mark.usefixtures("no_first_wall")
+@pytest.mark.parametrize("is_on", [True, False], ids=["behind", "without"])
+def test_with_the_first_wall_down_nothing_leaks_while_the_second_stands(
+    kept: Scene, settings: Any, is_on: bool
+) -> None:
+    settings.ROW_LEVEL_SECURITY = is_on
+    hits = kept.recall("what was said by Bob alone to another", room_id=kept.dm_of_ann.pk, limit=20)
+    leaked = {hit.text for hit in hits} - {"said by Ann alone", "known everywhere"}
+    assert not leaked if is_on else "said by Bob alone" in leaked
+    assert {"said by Ann alone", "known everywhere"} <= {hit.text for hit in hits}
+
+
+def test_the_reader_sees_no_row_outside_of_the_function_and_never_a_vector(kept: Scene) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {row_security.READER}")
+        cursor.execute("SELECT count(text) FROM memory_memory")
+        assert cursor.fetchone() == (0,)
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+            cursor.execute("SELECT embedding FROM memory_memory")
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+            cursor.execute("SELECT text FROM agents_message")
+        cursor.execute("RESET ROLE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whom_a_statement_spoke_for_is_forgotten_with_it(kept: Scene) -> None:
+    assert read(kept, kept.dm_of_ann, kept.ann)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('eliza.agent', true), current_setting('eliza.alone_with', true)"
+        )
+        assert not any(cursor.fetchone())
+
+
+def test_nobody_else_may_call_the_function(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT has_function_privilege('pg_monitor', to_regprocedure(%s), 'EXECUTE')",
+            [row_security.SIGNATURE],
+        )
+        assert cursor.fetchone() == (False,)
+
+
+def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
+    kept: Scene, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_wall(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP FUNCTION {row_security.SIGNATURE}")
+    monkeypatch.setattr(row_security._Known, "stands", False)
+    monkeypatch.setattr(row_security._Known, "until", 0.0)
+    assert not row_security.stands()
+    assert "said in the group" in {hit.text for hit in kept.recall("what was said in the group")}
+    (warning,) = check_wall(databases=["default"])
+    assert "CREATE ROLE" in warning.hint
+    settings.ROW_LEVEL_SECURITY = False
+    assert check_wall(databases=["default"]) == []
+
+
+def test_it_is_built_again_where_something_of_it_is_missing(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE memory_memory DISABLE ROW LEVEL SECURITY")
+    assert not row_security.is_built()
+    row_security.ensure_wall()
+    assert row_security.is_built()
+
+
+def test_a_role_that_may_not_build_it_says_so_and_changes_nothing(
+    db: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP FUNCTION {row_security.SIGNATURE}")
+    monkeypatch.setattr(row_security, "READER", "eliza_reader_that_is_not_there")
+    row_security.ensure_wall()
+    assert "As a superuser" in capsys.readouterr().out
+    assert Memory.objects.count() == 0
+
+
+def test_a_role_that_does_not_own_the_table_reads_what_it_is_granted(kept: Scene) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT polname FROM pg_policy WHERE polrelid = 'memory_memory'::regclass")
+        assert {row[0] for row in cursor.fetchall()} == {"what_may_surface", "whatever_is_granted"}
+        cursor.execute(
+            "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polname = 'whatever_is_granted'"
+        )
+        assert row_security.READER in cursor.fetchone()[0]
+
+
+def test_ids_that_are_not_there_bring_nothing(scene: Scene) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM memory_read(%s::uuid[], %s, NULL, NULL)", [[UUID(int=7)], scene.agent.pk]
+        )
+        assert cursor.fetchone() == (0,)
