@@ -5,6 +5,7 @@
 # make mutations  puts faults into a copy of the code and says which test caught each (ARGS="token --why" chooses)
 # make check    format, lint, types, import contracts, migrations, deployment checks
 # make bench    the benchmark (ARGS goes to it)
+# make bench-memory  recall and writing at up to a million memories (ARGS="--sizes 1000 100000": without the million)
 # make clean    deletes .venv, .run and what else was made here, the data of `make run` included
 # Variables reach the programs, as in make run PORT=9000.
 
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 EXEC := $(BIN)/python -m eliza_site.embedded exec
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-long chaos mutations check bench install clean
+.PHONY: run test test-long chaos mutations check bench bench-memory install clean
 
 run: $(VENV)/local.stamp
 	@exec $(BIN)/python -m eliza_site.fleet --with-parent
@@ -41,6 +42,9 @@ mutations: $(VENV)/dev.stamp
 
 bench: $(VENV)/local.stamp
 	@exec $(EXEC) --durable -- $(BIN)/python tests/benchmarks/turns.py $(ARGS)
+
+bench-memory: $(VENV)/dev.stamp
+	@exec $(EXEC) --durable -- $(BIN)/python tests/benchmarks/memories.py $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
