@@ -6,8 +6,9 @@ from django.db import connection
 
 from memory.stores.base import Store
 from memory.stores.postgres_recall import PostgresStore
+from memory.stores.sqlite import SqliteStore
 
 
 def store() -> Store:
     """Return the store of the database that Django is connected with."""
-    return PostgresStore()
+    return SqliteStore() if connection.vendor == "sqlite" else PostgresStore()

@@ -77,11 +77,11 @@ class Store(Protocol):
     """A database that memories are recalled from."""
 
     def ask_words(
-        self, terms: Sequence[Term], *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
+        self, terms: Sequence[Term], /, *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
     ) -> Words:
         """Ask who speaks in the room, and what is needed of the terms' words."""
 
-    def seek(self, terms: Sequence[Term], words: Words) -> Sought:
+    def seek(self, terms: Sequence[Term], words: Words, /) -> Sought:
         """Return which of the terms are looked for; those that say nothing, as "the" does, are not."""
 
     def find_candidates(self, wanted: Wanted) -> list[Candidate]:
