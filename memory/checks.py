@@ -7,9 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
 from memory.dimensions import check_dimensions
+from memory.stores.sqlite_schema import MissingFullText, check_full_text
 
 CHUNK_TOKENS = (50, 4000)
 
@@ -28,6 +29,19 @@ def check_vectors(*, databases: Sequence[str] | None = None, **_rest: Any) -> li
         (Error if problem.is_fatal else Warning)(problem.message, hint=problem.cure, id=problem.id)
         for problem in problems
     ]
+
+
+@register()
+def check_search(**_rest: Any) -> list[CheckMessage]:
+    """Report a SQLite that can't search texts."""
+    if connection.vendor != "sqlite":
+        return []
+    try:
+        check_full_text()
+    except MissingFullText as error:
+        problem, _, cure = str(error).partition(": ")
+        return [Error(f"{problem}.", hint=f"{cure[:1].upper()}{cure[1:]}", id="memory.E004")]
+    return []
 
 
 @register()
