@@ -84,7 +84,7 @@ def _read_sqlite_url(url: str) -> dict[str, Any]:
     """
     name = unquote(url.removeprefix("sqlite://"))
     if name in (":memory:", "/:memory:"):
-        return {"ENGINE": SQLITE_ENGINE, "NAME": SQLITE_IN_MEMORY}
+        return {"ENGINE": SQLITE_ENGINE, "NAME": SQLITE_IN_MEMORY, "TEST": {"NAME": SQLITE_IN_MEMORY}}
     path = Path(name.removeprefix("/"))
     if not name.startswith("/") or not path.name or path.is_dir() or "?" in name:
         raise ImproperlyConfigured(
@@ -94,7 +94,8 @@ def _read_sqlite_url(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"DATABASE_URL={url}: there is no folder {path.absolute().parent}. Make it."
         )
-    return {"ENGINE": SQLITE_ENGINE, "NAME": str(path.absolute())}
+    file = str(path.absolute())
+    return {"ENGINE": SQLITE_ENGINE, "NAME": file, "TEST": {"NAME": f"{file}.test"}}
 
 
 def check_redis_url(url: str) -> str:
