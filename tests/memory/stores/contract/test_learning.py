@@ -100,7 +100,7 @@ def test_a_relationship_grows_by_evidence_once_and_is_found_from_either_end(scen
 def test_what_is_known_of_two_people_becomes_one_persons(scene: Any) -> None:
     eve = scene.make_person("Eve")
     common = {"agent_id": scene.agent.id, "scope": "person", "said_at": NOW}
-    for person, text in ((scene.ann, "Has a cat."), (scene.bob, "has a CAT"), (scene.ann, "Likes tea.")):
+    for person, text in ((scene.ann, "Has a cat."), (scene.bob, "has a CAT."), (scene.ann, "Likes tea.")):
         remember_fact(text=text, person_id=person.id, **common)
     pair = {"agent_id": scene.agent.id, "relationship_type": "friend"}
     relate(**pair, user_a_id=scene.ann.id, user_b_id=eve.id, strength_change=0.7)
@@ -110,7 +110,7 @@ def test_what_is_known_of_two_people_becomes_one_persons(scene: Any) -> None:
         set_goal(agent_id=scene.agent.id, name="learn", person_id=person.id, objectives=(objective,))
     merge_person(scene.ann.id, scene.bob.id)
     current = Memory.objects.filter(person=scene.bob, superseded_by=None).values_list("text", flat=True)
-    assert sorted(current) == ["Likes tea.", "has a CAT"]
+    assert sorted(current) == ["Likes tea.", "has a CAT."]
     (friend,) = relationships_of(scene.bob.id, agent_id=scene.agent.id)
     assert (friend.user_b_id, friend.strength, friend.tags) == (eve.id, pytest.approx(0.7), ("school",))
     assert sorted(Goal.objects.get().objectives.values_list("description", flat=True)) == [
@@ -171,6 +171,6 @@ def test_a_document_is_recalled_with_its_place_replaced_and_removed(
     assert add(HANDBOOK.replace(b"nine", b"ten")).outcome == "replaced"
     (hit,) = scene.recall_by_words("who is ill")
     assert hit.text.endswith("before ten.")
-    assert remove_document(added.id)
+    assert remove_document(added.document_id)
     assert scene.recall_by_words("who is ill") == ()
     assert not Memory.objects.exists()

@@ -13,7 +13,10 @@ from memory.searches import find_near, find_recent
 from memory.stores.postgres_words import forget_common_words
 
 COUNT, BATCH = 10_000, 1000
-WORDS = "garden rain coffee train winter music bread river friend letter window night morning book city sea".split()
+WORDS = (
+    *("garden", "rain", "coffee", "train", "winter", "music", "bread", "river"),
+    *("friend", "letter", "window", "night", "morning", "book", "city", "sea"),
+)
 
 
 @pytest.fixture
