@@ -36,6 +36,8 @@ from memory.stores.sqlite_words import query_of, telling_when_query
 
 Rows = NDArray[np.int64]
 
+AS_IT_IS = "/* sqlite */ "
+"""How a statement begins that is in SQLite's own words: the backend translates those for PostgreSQL."""
 BATCH = 1000
 """So many vectors are held at once. Unit: 1.5 MB where they have 384 numbers."""
 MOST_NAMES = 500
@@ -190,7 +192,7 @@ def _compare(wanted: Wanted) -> _Visible:
     parts: list[tuple[Rows, Numbers, Numbers]] = []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT kept.row, kept.size, CASE WHEN memory.embedding_model = %s AND length(kept.vector) = %s"
+            f"{AS_IT_IS}SELECT kept.row, kept.size, CASE WHEN memory.embedding_model = %s AND length(kept.vector) = %s"
             f" THEN kept.vector END FROM ({visible}) AS memory"
             " JOIN memory_searched AS kept ON kept.memory_id = memory.id",
             [wanted.embedding_model, question.nbytes or -1, *scope],
@@ -284,7 +286,7 @@ def _sql(rows: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
 
 def _execute(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(f"{AS_IT_IS}{sql}", values)
         return list(cursor.fetchall())
 
 
