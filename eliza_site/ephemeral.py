@@ -17,6 +17,8 @@ def prepare(environment: MutableMapping[str, str]) -> None:
 
     Which model answers is said as everywhere else. The demonstration model, should it be that, gets a free port.
     """
+    # Set to nothing, it would be the current folder to prometheus_client.
+    environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
     log_level = environment.get("LOG_LEVEL") or "error"
     environment.update(
         EPHEMERAL="true",
@@ -26,7 +28,6 @@ def prepare(environment: MutableMapping[str, str]) -> None:
         SECRET_KEY=secrets.token_urlsafe(50),
         FIELD_ENCRYPTION_KEY=_encryption_key(),
         MODEL_PORT=str(_free_port()),
-        PROMETHEUS_MULTIPROC_DIR="",
         WORKER_METRICS_PORT="0",
         DISPATCH_PERIOD_SECONDS="1",
         LOG_LEVEL=log_level,
