@@ -16,7 +16,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
 from eliza_site.sqlite.creation import MEMORY, DatabaseCreation
 from eliza_site.sqlite.features import DatabaseFeatures
-from eliza_site.sqlite.functions import register_functions
+from eliza_site.sqlite.functions import register_functions, vector_text
 from eliza_site.sqlite.operations import DatabaseOperations
 from eliza_site.sqlite.schema import DatabaseSchemaEditor
 from eliza_site.sqlite.statements import Cursor
@@ -31,6 +31,8 @@ CACHED_STATEMENTS = 400
 # A column's declared type has a word in it by which SQLite keeps text as text: a UUID such as 12345678-… or 1e5…
 # would become a number otherwise.
 sqlite3.register_adapter(UUID, str)
+# A field reads its vector as text, as from PostgreSQL; statements compute with what is kept.
+sqlite3.register_converter("vector", vector_text)
 
 _in_memory: dict[str, sqlite3.Connection] = {}
 _in_memory_lock = threading.Lock()

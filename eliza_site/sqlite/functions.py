@@ -13,6 +13,7 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ def read_vector(kept: bytes | str) -> np.ndarray[Any, np.dtype[np.float32]]:
 def vector_binary(kept: bytes | str | None) -> bytes | None:
     """Return the vector in pgvector's binary form."""
     return Vector(read_vector(kept)).to_binary() if isinstance(kept, str) else kept
+
+
+def vector_text(kept: bytes) -> str:
+    """Return a column's vector in pgvector's text form, whichever it is kept in."""
+    return kept.decode() if kept.startswith(b"[") else Vector.from_binary(kept).to_text()
 
 
 def vector_dims(kept: bytes | str | None) -> int | None:
@@ -176,7 +182,7 @@ def jsonb_exists_any(whole: str | None, keys: str | None) -> bool | None:
 
 def json_canonical(value: str | None) -> str | None:
     """Write a value as PostgreSQL writes a jsonb: one text for equal values."""
-    return None if value is None else _written(_ordered(json.loads(value)))
+    return None if value is None else _written(_ordered(json.loads(value, parse_float=_number)))
 
 
 def json_element(kind: str, value: Scalar) -> str | None:
@@ -238,6 +244,12 @@ class _ArrayAggDistinct(_ArrayAgg):
         return _written(
             [json.loads(value) for value in sorted({json.dumps(value) for _keys, value in self._rows})]
         )
+
+
+def _number(written: str) -> int | float:
+    """Return a number so that 1e22 is the same as its 23 digits."""
+    found = float(written)
+    return int(Decimal(written)) if found.is_integer() else found
 
 
 def _ordered(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """The cursor: it runs what Django writes for SQLite as it is, and the site's own statements by their plans.
 
 The site writes its statements for PostgreSQL, with its tables' names bare, where Django puts them between quotation
-marks. A statement in SQLite's own words begins with AS_IT_IS. Results are as psycopg gives them: UUIDs, times with
-their zone, lists; JSON is text.
+marks. What names something that only SQLite has is in SQLite's own words and is run as it is. Results are as psycopg
+gives them: UUIDs, times with their zone, lists; JSON is text.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from eliza_site.sqlite.translating import Plan, translate
 from eliza_site.sqlite.translating.expressions import NOW
 from eliza_site.sqlite.translating.tables import find_table
 
-AS_IT_IS = "/* sqlite */"
 _OURS = re.compile(
-    r"""\s*(?:WITH|SELECT|INSERT|UPDATE|DELETE)\b.*?
+    r"""\s*(?=(?:WITH|SELECT|INSERT|UPDATE|DELETE)\b).*?
     (?:\b(?:FROM|JOIN|INTO|UPDATE|USING)\s+(?:agents|memory|plugins|transports)_\w
       |clock_timestamp\(|pg_advisory_xact_lock\(|\bunnest\(|::)""",
     re.VERBOSE | re.DOTALL,
 )
+_SNAPSHOT = re.compile(r"SET TRANSACTION .*READ ONLY")
+_DJANGOS = ('SELECT "', 'INSERT INTO "', 'UPDATE "', 'DELETE FROM "')
+_SQLITES = re.compile(r"\b(?:json_each\(|MATCH\b|rowid\b|memory_search)")
 logging.getLogger("sqlglot").setLevel(logging.WARNING)
 
 
 def is_ours(statement: str) -> bool:
     """Tell whether a statement is one of the site's own, written for PostgreSQL."""
-    return _OURS.match(statement) is not None
+    return _OURS.match(statement) is not None and _SQLITES.search(statement) is None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -73,6 +75,9 @@ class Cursor(SQLiteCursorWrapper):
         Raises: Untranslatable.
         """
         self._rows = self._names = None
+        if query.startswith("SET "):
+            self._set(query)
+            return self
         plan = find_plan(query) if _may_be_ours(query) else None
         try:
             if plan is None:
@@ -81,6 +86,13 @@ class Cursor(SQLiteCursorWrapper):
         except sqlite3.IntegrityError as error:
             raise sqlite3.IntegrityError(_named(str(error))) from error
         return self
+
+    def _set(self, statement: str) -> None:
+        """Pass over what sets PostgreSQL's limits. A transaction that only reads is none that keeps writers out: it
+        has said so before anything else, and begins anew."""
+        if _SNAPSHOT.match(statement) and self.connection.in_transaction:
+            self.connection.rollback()
+            sqlite3.Cursor.execute(self, "BEGIN DEFERRED")
 
     def _run(self, plan: Plan, params: Any) -> None:
         connection = self.connection
@@ -169,9 +181,7 @@ def _named(message: str) -> str:
 
 def _may_be_ours(statement: str) -> bool:
     """Tell it of what Django writes at a glance, which is most of it and would fill the memory of plans."""
-    return not statement.startswith(
-        ('SELECT "', 'INSERT INTO "', 'UPDATE "', 'DELETE FROM "', AS_IT_IS)
-    ) and is_ours(statement)
+    return not statement.startswith(_DJANGOS) and is_ours(statement)
 
 
 def _bound(params: Any) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _extract(node: exp.Extract) -> exp.Expr:
 
 def _any(node: exp.EQ) -> exp.Expr:
     if isinstance(node.expression, exp.Any):
-        array = node.expression.this
+        array = node.expression.this.unnest()
         return exp.In(this=node.this, query=exp.Subquery(this=elements_of(array)))
     return node
 

@@ -18,7 +18,7 @@ from eliza_site.sqlite.translating.tables import Columns, find_table
 
 PLACEHOLDER = "p__"
 _PARAMETER = re.compile(r"%\((\w+)\)s|%s|%%")
-_DISTANCE = re.compile(r"([\w.]+) <=> ([\w.]+)")
+_DISTANCE = re.compile(r"([\w.]+(?:::\w+)?) <=> ([\w.]+(?:::\w+)?)")
 SCOPES = (exp.Select, exp.Update, exp.Delete, exp.Insert)
 
 _NAMES = {
@@ -55,6 +55,8 @@ def read(statement: str) -> exp.Expr:
         return f"{PLACEHOLDER}{match[1] or next(numbers)}"
 
     text = _DISTANCE.sub(r"cosine_distance(\1, \2)", _PARAMETER.sub(named, statement))
+    # sqlglot takes the colon of a slice without a beginning for a parameter.
+    text = text.replace("[:", "[1:")
     try:
         return sqlglot.parse_one(text, dialect="postgres")
     except sqlglot.errors.SqlglotError as error:
@@ -136,6 +138,8 @@ class Typing:
             source = source.this
         if isinstance(source, exp.Subquery):
             return columns_of(source.this)
+        if isinstance(source, exp.Values):
+            return columns_of(source)
         if isinstance(source, exp.Unnest):
             kinds = [type_of(array).removesuffix("[]") for array in source.expressions]
             ordinal = source.args.get("offset")
@@ -217,6 +221,8 @@ def shown_by(query: exp.Expr) -> list[exp.Expr]:
 
 def columns_of(query: exp.Expr) -> Columns:
     """Return the names and types of what a query shows."""
+    if isinstance(query, exp.Values):
+        return {f"column{place}": type_of(one) for place, one in enumerate(shown_by(query), 1)}
     return {
         one.alias_or_name or f"column{place}": type_of(one) for place, one in enumerate(shown_by(query), 1)
     }
