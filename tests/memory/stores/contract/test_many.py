@@ -12,7 +12,7 @@ from memory.memories import remember
 from memory.searches import find_near, find_recent
 from memory.stores.postgres_words import forget_common_words
 
-COUNT, BATCH = 10_000, 1000
+COUNT, BATCH = 10_000, 500
 WORDS = (
     *("garden", "rain", "coffee", "train", "winter", "music", "bread", "river"),
     *("friend", "letter", "window", "night", "morning", "book", "city", "sea"),
