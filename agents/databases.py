@@ -12,6 +12,9 @@ _AWAY = ("08", "57P")
 """The classes of PostgreSQL's errors that tell of a connection or a server that went away."""
 _SHORT = "53"
 """The class of those that tell of a server without disk, memory or connections."""
+_SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")
+"""Others have written for longer than a statement waits, or the disk is away."""
+_SQLITE_SHORT = ("SQLITE_FULL", "SQLITE_NOMEM")
 
 
 def release_connection() -> None:
@@ -32,16 +35,19 @@ def own_connection(*, statement_timeout_seconds: int) -> Iterator[None]:
     pooled = connections["default"]
     own = pooled.copy()
     options = own.settings_dict["OPTIONS"]
-    options.pop("pool", None)
-    options["options"] = (
-        f"{options.get('options', '')} -c statement_timeout={statement_timeout_seconds}s"
-        f" -c lock_timeout={statement_timeout_seconds}s"
-    ).strip()
-    # A server that vanished without a word is noticed in seconds.
-    options |= {
-        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "tcp_user_timeout": 1000 * statement_timeout_seconds,
-    }
+    if own.vendor == "postgresql":
+        options.pop("pool", None)
+        options["options"] = (
+            f"{options.get('options', '')} -c statement_timeout={statement_timeout_seconds}s"
+            f" -c lock_timeout={statement_timeout_seconds}s"
+        ).strip()
+        # A server that vanished without a word is noticed in seconds.
+        options |= {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "tcp_user_timeout": 1000 * statement_timeout_seconds,
+        }
+    else:
+        options["timeout"] = statement_timeout_seconds
     connections["default"] = own
     try:
         yield
@@ -58,6 +64,8 @@ def is_away(error: BaseException) -> bool:
     """
     if not isinstance(error, OperationalError | InterfaceError):
         return False
+    if name := getattr(error.__cause__, "sqlite_errorname", ""):
+        return bool(name.startswith((*_SQLITE_AWAY, *_SQLITE_SHORT)))
     state = getattr(error.__cause__, "sqlstate", None)
     return state is None or state.startswith((*_AWAY, _SHORT))
 
@@ -65,4 +73,6 @@ def is_away(error: BaseException) -> bool:
 def is_short(error: BaseException) -> bool:
     """Tell whether an error says that the database has no disk, memory or connections left."""
     state = getattr(error.__cause__, "sqlstate", None) or ""
-    return isinstance(error, OperationalError) and state.startswith(_SHORT)
+    name = getattr(error.__cause__, "sqlite_errorname", None) or ""
+    is_said = state.startswith(_SHORT) or name.startswith(_SQLITE_SHORT)
+    return isinstance(error, OperationalError) and is_said

@@ -17,6 +17,21 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
+@signals.celeryd_init.connect
+def be_the_only_worker(**_signal: Any) -> None:
+    """End a second worker process on SQLite before it takes anything; errors of a signal would only be logged."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    if settings.IS_SQLITE:
+        from eliza_site.sqlite.one_worker import hold_for_worker
+
+        try:
+            hold_for_worker(settings.DATABASE["NAME"])
+        except ImproperlyConfigured as error:
+            raise SystemExit(str(error)) from None
+
+
 @signals.setup_logging.connect
 def configure_logs(**_signal: Any) -> None:
     """Configure logs as everywhere else; where nobody hears this signal, Celery configures its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 LAST_PORT = 65535
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 POSTGRES_FORM = "postgres://user:password@host:5432/name"
+SQLITE_FORM = "sqlite:///folder/name.sqlite3"
+SQLITE_ENGINE = "eliza_site.sqlite"
+SQLITE_IN_MEMORY = "file:/eliza?vfs=memdb"
+"""A database that all threads of one process share, and that goes with it."""
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp", "memory")
 REDIS_FORMS = "redis://:password@host:6379/0, rediss://… with TLS, unix:///path/of/socket?db=0"
@@ -53,6 +58,8 @@ def read_database_url(url: str) -> dict[str, Any]:
 
     Raises: ImproperlyConfigured, naming the address without its password and the form that is known.
     """
+    if url.startswith("sqlite:"):
+        return _read_sqlite_url(url)
     found: dict[str, Any] = {}
     if url.partition("://")[0] in POSTGRES_SCHEMES and "://" in url:
         try:
@@ -62,11 +69,33 @@ def read_database_url(url: str) -> dict[str, Any]:
             found = {}
     if not found.get("NAME") and "service" not in found.get("OPTIONS", {}):
         raise ImproperlyConfigured(
-            f"DATABASE_URL={hide_password(url)} is no address of a PostgreSQL database: {POSTGRES_FORM} is one."
+            f"DATABASE_URL={hide_password(url)} is no address of a PostgreSQL database: {POSTGRES_FORM} is one"
+            f" ({SQLITE_FORM} will do for development)."
         )
     # A unix socket's folder stands percent-encoded in the host's place, as libpq has it.
     found["HOST"] = unquote(found.get("HOST", ""))
     return found
+
+
+def _read_sqlite_url(url: str) -> dict[str, Any]:
+    """Build the description of a file, whose folder must be there, or of a database in memory.
+
+    Three slashes lead to a path from the current folder, four to one from the root.
+    """
+    name = unquote(url.removeprefix("sqlite://"))
+    if name in (":memory:", "/:memory:"):
+        return {"ENGINE": SQLITE_ENGINE, "NAME": SQLITE_IN_MEMORY, "TEST": {"NAME": SQLITE_IN_MEMORY}}
+    path = Path(name.removeprefix("/"))
+    if not name.startswith("/") or not path.name or path.is_dir() or "?" in name:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL={url} names no file: {SQLITE_FORM} does, or sqlite://:memory:."
+        )
+    if not path.absolute().parent.is_dir():
+        raise ImproperlyConfigured(
+            f"DATABASE_URL={url}: there is no folder {path.absolute().parent}. Make it."
+        )
+    file = str(path.absolute())
+    return {"ENGINE": SQLITE_ENGINE, "NAME": file, "TEST": {"NAME": f"{file}.test"}}
 
 
 def check_redis_url(url: str) -> str:

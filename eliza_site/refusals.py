@@ -54,11 +54,14 @@ def _try_database(cure: str) -> str:
 
     own = connections["default"].copy()
     options = own.settings_dict["OPTIONS"]
-    options.pop("pool", None)
-    options["connect_timeout"] = CONNECT_TIMEOUT_SECONDS
+    if own.vendor == "postgresql":
+        options.pop("pool", None)
+        options["connect_timeout"] = CONNECT_TIMEOUT_SECONDS
     try:
         own.ensure_connection()
     except Error as error:
+        if own.vendor == "sqlite":
+            return f"SQLite can't open {own.settings_dict['NAME']}: {error}. Correct DATABASE_URL."
         return _say(own.settings_dict, str(error), cure)
     finally:
         own.close()

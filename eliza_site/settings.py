@@ -6,12 +6,20 @@ writes for the commands that run beside its fleet, else from the default in the 
 
 from pathlib import Path
 
-from eliza_site.environment import Environment, check_broker_url, check_redis_url, read_database_url
+from eliza_site.environment import (
+    SQLITE_ENGINE,
+    Environment,
+    check_broker_url,
+    check_redis_url,
+    read_database_url,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+SQLITE_THREADS = 8
 
 env = Environment(
     RUN_DIR=(str, str(BASE_DIR / ".run")),
+    EPHEMERAL=(bool, False),
     DEBUG=(bool, False),
     SECRET_KEY=(str, ""),
     FIELD_ENCRYPTION_KEY=(list, []),
@@ -88,7 +96,9 @@ Environment.read_env(BASE_DIR / ".env")
 RUN_DIR = Path(env("RUN_DIR"))
 # What was set before fleet.env speaks: the embedded servers stand in for what is missing here.
 GIVEN = frozenset(name for name, value in env.ENVIRON.items() if value)
-Environment.read_env(RUN_DIR / "fleet.env")
+EPHEMERAL = env("EPHEMERAL")
+if not EPHEMERAL:
+    Environment.read_env(RUN_DIR / "fleet.env")
 
 # Django -----------------------------------------------------------------------------------------------------
 
@@ -155,22 +165,24 @@ TEMPLATES = [
 
 DATABASE_STATEMENT_TIMEOUT_SECONDS = env("DATABASE_STATEMENT_TIMEOUT_SECONDS")
 DATABASE = read_database_url(env("DATABASE_URL") or "postgres://localhost/eliza")
-DATABASE["OPTIONS"] = {
-    # A server behind a black hole is given up.
-    "connect_timeout": 10,
-    **DATABASE.get("OPTIONS", {}),
-    "options": (
-        f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
-        " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
-        " -c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200"
-    ),
-}
-if env("DATABASE_PREPARED_STATEMENTS"):
-    # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
-    # connections between transactions must know prepared statements, or this is to be switched off.
-    DATABASE["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
-if env("DATABASE_POOL_SIZE"):
-    DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
+IS_SQLITE = DATABASE["ENGINE"] == SQLITE_ENGINE
+if not IS_SQLITE:
+    DATABASE["OPTIONS"] = {
+        # A server behind a black hole is given up.
+        "connect_timeout": 10,
+        **DATABASE.get("OPTIONS", {}),
+        "options": (
+            f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
+            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
+            " -c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200"
+        ),
+    }
+    if env("DATABASE_PREPARED_STATEMENTS"):
+        # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
+        # connections between transactions must know prepared statements, or this is to be switched off.
+        DATABASE["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
+    if env("DATABASE_POOL_SIZE"):
+        DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
 DATABASES = {"default": DATABASE}
 ROW_LEVEL_SECURITY = env("ROW_LEVEL_SECURITY")
 
@@ -195,6 +207,8 @@ CACHES = {
         },
     }
 }
+if EPHEMERAL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -332,8 +346,9 @@ EMBEDDING_DIMENSIONS = env("EMBEDDING_DIMENSIONS")
 # The fleet --------------------------------------------------------------------------------------------------
 
 WEB_THREADS = env("WEB_THREADS")
-WORKER_PROCESSES = env("WORKER_PROCESSES")
-WORKER_THREADS = env("WORKER_THREADS")
+# One process at a time writes to SQLite; more of them would only wait for each other.
+WORKER_PROCESSES = 1 if IS_SQLITE else env("WORKER_PROCESSES")
+WORKER_THREADS = min(env("WORKER_THREADS"), SQLITE_THREADS) if IS_SQLITE else env("WORKER_THREADS")
 FLOWER_PORT = env("FLOWER_PORT")
 FLOWER_BASIC_AUTH = env("FLOWER_BASIC_AUTH")
 LANE_LEASE_SECONDS = env("LANE_LEASE_SECONDS")

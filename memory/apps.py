@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -8,10 +9,13 @@ class MemoryConfig(AppConfig):
     name = "memory"
 
     def ready(self) -> None:
-        """Make the task and the checks known; a migration builds the vectors' index and the second wall."""
+        """Make the task and the checks known; a migration builds the vectors' index, the second wall and the search."""
         from memory import checks, tasks  # noqa: F401
         from memory.dimensions import ensure_vector_index
         from memory.stores.row_security import ensure_wall
+        from memory.stores.sqlite_schema import ensure_search, register_functions
 
         post_migrate.connect(ensure_vector_index, sender=self)
         post_migrate.connect(ensure_wall, sender=self)
+        post_migrate.connect(ensure_search, sender=self)
+        connection_created.connect(register_functions)

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
 from memory.dimensions import check_dimensions
 from memory.stores import row_security
+from memory.stores.sqlite_schema import MissingFullText, check_full_text
 
 CHUNK_TOKENS = (50, 4000)
 
@@ -43,6 +44,19 @@ def check_wall(*, databases: Sequence[str] | None = None, **_rest: Any) -> list[
     if not is_missing:
         return []
     return [Warning(row_security.MISSING, hint=row_security.CURE, id="memory.W002")]
+
+
+@register()
+def check_search(**_rest: Any) -> list[CheckMessage]:
+    """Report a SQLite that can't search texts."""
+    if connection.vendor != "sqlite":
+        return []
+    try:
+        check_full_text()
+    except MissingFullText as error:
+        problem, _, cure = str(error).partition(": ")
+        return [Error(f"{problem}.", hint=f"{cure[:1].upper()}{cure[1:]}", id="memory.E004")]
+    return []
 
 
 @register()

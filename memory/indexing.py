@@ -58,6 +58,10 @@ SELECT key, memory.id FROM unnest(%(keys)s::text[]) AS key CROSS JOIN LATERAL (
 ) AS memory
 """
 """Key by key through the unique index: without statistics all of the agent's memories were read for each batch."""
+_MEMORIES_OF_SQLITE = """
+SELECT source_key, id FROM memory_memory WHERE agent_id = %(agent)s AND source_key = ANY(%(keys)s::text[])
+"""
+"""SQLite has no LATERAL, and reads key by key without being told to."""
 
 _SHARED = """
 SELECT coalesce(sum(number), 0) FROM (
@@ -259,7 +263,8 @@ def _key(document: Document, edition: Edition, piece: Piece) -> str:
 def _known(document: Document, keys: Sequence[str]) -> dict[str, UUID]:
     """Return which of the keys have a memory."""
     with connection.cursor() as cursor:
-        cursor.execute(_MEMORIES, {"agent": document.agent_id, "keys": list(keys)})
+        statement = _MEMORIES if connection.vendor == "postgresql" else _MEMORIES_OF_SQLITE
+        cursor.execute(statement, {"agent": document.agent_id, "keys": list(keys)})
         return dict(cursor.fetchall())
 
 

@@ -5,12 +5,14 @@ What may surface where is decided here and nowhere else, by `visible_to`.
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.apps import apps
-from django.db.models import BooleanField, Case, Exists, Model, Q, QuerySet, Value, When
+from django.db.models import BooleanField, Case, Exists, JSONField, Model, Q, QuerySet, Value, When
 from django.db.models.expressions import Combinable
+from django.db.models.fields.json import HasAnyKeys
 
 _Row = TypeVar("_Row", bound=Model, covariant=True)
 
@@ -35,6 +37,23 @@ def _may_surface(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -
     if room_id is not None and person_id is not None:
         within |= Q(_is_private_room_of(person_id, room_id), scope="person", person_id=person_id)
     return Q(within, agent_id=agent_id, superseded_by=None)
+
+
+@JSONField.register_lookup
+class HasAnyItem(HasAnyKeys):
+    """Ask whether a list has any of these texts. Django asks SQLite for keys of an object alone."""
+
+    lookup_name = "has_any_item"
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the condition in SQLite's words."""
+        column, values = self.process_lhs(compiler, connection)
+        items = json.dumps(list(self.rhs))
+        condition = (
+            f"EXISTS (SELECT 1 FROM json_each({column}) AS item"  # noqa: S608
+            " WHERE item.value IN (SELECT value FROM json_each(%s)))"
+        )
+        return condition, (*values, items)
 
 
 class MemoryQuerySet(QuerySet[_Row, _Row]):
@@ -67,7 +86,7 @@ class MemoryQuerySet(QuerySet[_Row, _Row]):
 
     def not_from_messages(self, message_ids: list[str]) -> MemoryQuerySet[_Row]:
         """Leave out the memories that are these messages; what was learnt from them stays."""
-        return self.exclude(kind="message", source_messages__has_any_keys=message_ids)
+        return self.exclude(kind="message", source_messages__has_any_item=message_ids)
 
     def unembedded(self) -> MemoryQuerySet[_Row]:
         """Keep what has a text and no vector yet."""

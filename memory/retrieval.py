@@ -1,8 +1,8 @@
 """Recall: which memories come to mind. The pipeline's recall step and the commands call it.
 
-A question is taken apart (`memory.questions`, `memory.words`); candidates come by vectors, words and dates, with what
-was said next to them (`memory.stores.candidates`), and are ranked (`memory.ranking`). `docs/memory.md` tells how, and
-how well.
+A question is taken apart (`memory.questions`); candidates come by vectors, words and dates, with what was said next to
+them, from the store that the database is (`memory.stores`), and are ranked (`memory.ranking`). `docs/memory.md` tells
+how, and how well.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import datetime as dt
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.utils import timezone
 
 from memory.databases import release_connection
@@ -22,26 +20,13 @@ from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
 from memory.metrics import timed
 from memory.questions import Question, find_terms, read_question
-from memory.ranking import Candidate, Ranked, rank, rarity_of_share
-from memory.stores import row_security
-from memory.stores.candidates import (
-    DATED_SPANS,
-    Shape,
-    candidates_statement,
-    exact_up_to,
-    most_terms,
-    nearest_for,
-    padded,
-    term_slots,
-)
-from memory.vectors import check_size, vector_text
-from memory.words import Words, ask_words, query_of, share_of
+from memory.ranking import Ranked, rank
+from memory.stores import store
+from memory.stores.base import DATED_SPANS, Wanted
+from memory.vectors import check_size
 from plugins.api import RecalledMemory
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
-
-READ_UP_TO = 2500
-"""So many memories the words together may be expected in by which candidates are found, where much is visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +57,6 @@ class Recollection:
     error: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A question with all that the statement of candidates needs: a full-text query and a weight for each term."""
-
-    question: Question
-    asker: str
-    queries: tuple[str, ...]
-    weights: tuple[float, ...]
-    rare: str | None
-    total: float
-    vector: Sequence[float] | None = None
-    embedding_model: str = ""
-
-
 def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
     """Find the memories that bear on a text and may surface here, in two statements.
 
@@ -97,102 +68,51 @@ def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
         return Recollection()
     now = query.now or timezone.now()
     with timed("recall_words"):
-        asked = _ask(query, now)
+        question, asker, wanted = _ask(query, now)
     release_connection()
     found = Recollection()
     try:
         embedder = get_embedder()
-        texts = list(dict.fromkeys((query.text, asked.question.text)))
+        texts = list(dict.fromkeys((query.text, question.text)))
         vectors = (embed or embedder.embed)(texts)
         found = Recollection(embedding=vectors[0], embedding_model=embedder.name)
         check_size(vectors[-1], embedder.name)
-        asked = replace(asked, vector=vectors[-1], embedding_model=embedder.name)
+        wanted = replace(wanted, vector=vectors[-1], embedding_model=embedder.name)
     except EmbeddingError as error:
         found = Recollection(error=str(error))
     if query.limit < 1:
         return found
     with timed("recall"):
-        candidates = _find_candidates(query, asked)
         ranked = rank(
-            candidates,
-            asked.question,
-            term_count=len(asked.queries),
-            asker=asked.asker,
+            store().find_candidates(wanted),
+            question,
+            term_count=len(wanted.sought.queries),
+            asker=asker,
             now=now,
             limit=query.limit,
         )
     return replace(found, memories=tuple(map(_hit, ranked)))
 
 
-def _ask(query: RecallQuery, now: dt.datetime) -> _Asked:
+def _ask(query: RecallQuery, now: dt.datetime) -> tuple[Question, str, Wanted]:
+    """Take the question apart; return it, the asker's name, and what the store is asked for."""
     terms = find_terms(query.text)
-    words = ask_words(terms, agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id)
+    words = store().ask_words(
+        terms, agent_id=query.agent_id, room_id=query.room_id, person_id=query.person_id
+    )
     question = read_question(query.text, terms, words.names, now)
-    known = [
-        (share_of(term, words.stems), text)
-        for term in question.terms
-        if (text := query_of(term, words.stems))
-    ]
-    # The rarest say most; so many of them are looked for.
-    known = sorted(known)[: most_terms()]
-    return _Asked(
-        question=question,
-        asker=words.asker,
-        queries=tuple(text for _, text in known),
-        weights=tuple(rarity_of_share(share) for share, _ in known),
-        rare=_rare(known, words),
-        total=words.total,
+    wanted = Wanted(
+        agent_id=query.agent_id,
+        room_id=query.room_id,
+        person_id=query.person_id,
+        limit=query.limit,
+        sought=store().seek(question.terms, words),
+        exclude_message_ids=query.exclude_message_ids,
+        kinds=query.kinds,
+        spans=question.spans[:DATED_SPANS],
+        asks_when=question.asks_when,
     )
-
-
-def _rare(known: Sequence[tuple[float, str]], words: Words) -> str | None:
-    """Return the query by which candidates are found where much is visible: by as many words as can be read.
-
-    Where even the rarest word is too common, it is the two rarest together.
-    """
-    chosen: list[str] = []
-    expected = 0.0
-    for share, text in known:
-        expected += share * words.total
-        if expected > READ_UP_TO:
-            break
-        chosen.append(text)
-    if chosen:
-        return " | ".join(chosen)
-    return " & ".join(text for _, text in known[:2]) if len(known) > 1 else None
-
-
-def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
-    spans = asked.question.spans[:DATED_SPANS]
-    shape = Shape(
-        dimensions=len(asked.vector) if asked.vector is not None else 0,
-        terms=term_slots(len(asked.queries)),
-        kinds=None if query.kinds is None else tuple(sorted(query.kinds)),
-        exact_up_to=exact_up_to(asked.total),
-        nearest=nearest_for(query.limit),
-        has_room=query.room_id is not None,
-        has_person=query.person_id is not None,
-        has_spans=bool(spans),
-        is_walled=row_security.stands(),
-        asks_when=asked.question.asks_when,
-    )
-    values: dict[str, Any] = {
-        "any": " | ".join(asked.queries) or None,
-        "rare": asked.rare,
-        "model": asked.embedding_model,
-        "vector": None if asked.vector is None else vector_text(asked.vector),
-        "agent": query.agent_id,
-        "room": query.room_id,
-        "person": query.person_id,
-        "messages": [str(message) for message in query.exclude_message_ids],
-        "starts": [span.start for span in spans],
-        "ends": [span.end for span in spans],
-    }
-    values |= {f"term{place}": text for place, text in enumerate(padded(asked.queries, shape.terms))}
-    values |= {f"weight{place}": weight for place, weight in enumerate(padded(asked.weights, shape.terms))}
-    with connection.cursor() as cursor:
-        cursor.execute(candidates_statement(shape), values)
-        return list(map(Candidate._make, cursor.fetchall()))
+    return question, words.asker, wanted
 
 
 def _hit(ranked: Ranked) -> RecalledMemory:

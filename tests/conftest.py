@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
 from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
@@ -16,10 +17,22 @@ from agents.llm.scripted import ScriptedModel
 from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
+from eliza_site.environment import SQLITE_ENGINE
 from memory.stores import row_security
+from tests.postgresql import reason_of
 from transports.models import Connection
 
+ON_SQLITE = settings.DATABASES["default"]["ENGINE"] == SQLITE_ENGINE
 MakeIncoming = Callable[..., Incoming]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL itself, and leave it out on SQLite."""
+    for item in items:
+        if reason := reason_of(item.nodeid):
+            item.add_marker(pytest.mark.postgresql)
+            if ON_SQLITE:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,8 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+from memory.stores.vendors import RunSQLOn
+
 APPEND_ONLY = """
 CREATE FUNCTION agents_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -16,6 +18,18 @@ CHANGEABLE = """
 DROP TRIGGER audit_is_append_only ON agents_auditentry;
 DROP FUNCTION agents_refuse_change();
 """
+
+SQLITE_APPEND_ONLY = [
+    """
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON agents_auditentry
+    BEGIN SELECT raise(ABORT, 'An entry of agents_auditentry is never changed or deleted.'); END
+    """,
+    """
+    CREATE TRIGGER audit_is_append_only BEFORE DELETE ON agents_auditentry
+    BEGIN SELECT raise(ABORT, 'An entry of agents_auditentry is never changed or deleted.'); END
+    """,
+]
+SQLITE_CHANGEABLE = ["DROP TRIGGER audit_is_not_changed", "DROP TRIGGER audit_is_append_only"]
 
 
 class Migration(migrations.Migration):
@@ -67,5 +81,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['object_kind', 'object_id'], name='audit_of_object')],
             },
         ),
-        migrations.RunSQL(APPEND_ONLY, CHANGEABLE),
+        RunSQLOn("postgresql", APPEND_ONLY, CHANGEABLE),
+        RunSQLOn("sqlite", SQLITE_APPEND_ONLY, SQLITE_CHANGEABLE),
     ]

@@ -4,6 +4,8 @@ import django.db.models.functions.datetime
 import uuid_utils.compat
 from django.db import migrations, models
 
+from memory.stores.vendors import RunSQLOn
+
 ONE_CHANGE = """
 CREATE OR REPLACE FUNCTION agents_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -24,6 +26,24 @@ BEGIN
 END
 $$;
 """
+
+SQLITE_ONE_CHANGE = [
+    "DROP TRIGGER audit_is_not_changed",
+    """
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON agents_auditentry
+    WHEN NOT (NEW.id = OLD.id AND NEW.at = OLD.at AND NEW.actor = OLD.actor AND NEW.verb = OLD.verb
+              AND NEW.object_kind = OLD.object_kind AND NEW.object_id = 'forgotten' AND NEW.reason = ''
+              AND NEW.details = '{}')
+    BEGIN SELECT raise(ABORT, 'An entry of agents_auditentry is never changed or deleted.'); END
+    """,
+]
+SQLITE_NO_CHANGE = [
+    "DROP TRIGGER audit_is_not_changed",
+    """
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON agents_auditentry
+    BEGIN SELECT raise(ABORT, 'An entry of agents_auditentry is never changed or deleted.'); END
+    """,
+]
 
 
 class Migration(migrations.Migration):
@@ -68,5 +88,6 @@ class Migration(migrations.Migration):
             name='forgotten_at',
             field=models.DateTimeField(editable=False, null=True),
         ),
-        migrations.RunSQL(ONE_CHANGE, NO_CHANGE),
+        RunSQLOn("postgresql", ONE_CHANGE, NO_CHANGE),
+        RunSQLOn("sqlite", SQLITE_ONE_CHANGE, SQLITE_NO_CHANGE),
     ]

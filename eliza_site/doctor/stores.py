@@ -1,16 +1,19 @@
-"""The doctor's looks at what keeps things: PostgreSQL with pgvector, and Valkey."""
+"""The doctor's looks at what keeps things: PostgreSQL with pgvector, or SQLite, and Valkey."""
 
 from __future__ import annotations
+
+import sqlite3
 
 import psycopg
 import redis
 from django.conf import settings
-from django.db import connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from agents.fields import EncryptionKeyError
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
+from eliza_site.sqlite.one_worker import NOTE
 from memory.dimensions import check_dimensions
 from memory.embeddings.choice import embedding_choice
 from memory.stores import row_security
@@ -23,10 +26,9 @@ SECRETS_LOOKED_AT = 200
 
 
 def look_at_database() -> list[Finding]:
-    """Connect to PostgreSQL, past the pool, whose own error would hide the reason."""
-    if connection.vendor != "postgresql":
-        cure = "Set DATABASE_URL to postgres://user:password@host/name"
-        return [wrong(f"It is {connection.vendor}, and PostgreSQL is needed.", cure)]
+    """Connect to the database, past the pool, whose own error would hide the reason."""
+    if settings.IS_SQLITE:
+        return [_look_at_sqlite()]
     parameters = {**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}
     known = {name: value for name, value in parameters.items() if name not in {"context", "cursor_factory"}}
     known.pop("prepare_threshold", None)
@@ -44,8 +46,22 @@ def look_at_database() -> list[Finding]:
     return [ok(f"PostgreSQL {version // 10000}.{version % 10000} answers.")]
 
 
+def _look_at_sqlite() -> Finding:
+    """Open the file."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM sqlite_master")
+    except Error as error:
+        cure = "Correct DATABASE_URL, or who may write there."
+        return wrong(f"{settings.DATABASE['NAME']} can't be opened: {error}", cure)
+    cure = "Set DATABASE_URL to postgres://user:password@host/name for more than that."
+    return note(f"{NOTE} ({settings.DATABASE['NAME']}, SQLite {sqlite3.sqlite_version}).", cure)
+
+
 def look_at_vector_extension() -> list[Finding]:
     """Look for pgvector, and whether it is new enough for filtered search."""
+    if settings.IS_SQLITE:
+        return [ok("SQLite needs none: all vectors that may surface are compared.")]
     with connection.cursor() as cursor:
         cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
         row = cursor.fetchone()
@@ -79,7 +95,8 @@ def look_at_vectors() -> list[Finding]:
     ]
     if found:
         return found
-    return [ok(f"All have {embedding_choice().dimensions} numbers, and their index stands.")]
+    index = "no index is needed" if settings.IS_SQLITE else "their index stands"
+    return [ok(f"All have {embedding_choice().dimensions} numbers, and {index}.")]
 
 
 def look_at_wall() -> list[Finding]:

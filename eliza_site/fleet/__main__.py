@@ -23,6 +23,7 @@ from eliza_site.fleet.ports import Port, require_free
 from eliza_site.fleet.procfile import read_procfile
 from eliza_site.fleet.screen import fail, say, step, warn
 from eliza_site.fleet.supervisor import Supervisor
+from eliza_site.sqlite.one_worker import NOTE
 
 RUN_DIR = settings.RUN_DIR.resolve()
 WITH_LOCAL_MODEL = not settings.OPENAI_API_KEY and not settings.OPENAI_BASE_URL
@@ -175,7 +176,9 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
         with_valkey="REDIS_URL" not in settings.GIVEN,
         local_model_base_url=f"http://127.0.0.1:{settings.MODEL_PORT}/v1" if WITH_LOCAL_MODEL else "",
     )
-    with step("PostgreSQL and Valkey"):
+    if settings.IS_SQLITE:
+        say(f"{NOTE}, {settings.WORKER_THREADS} threads ({settings.DATABASE['NAME']}).")
+    with step("Valkey" if settings.IS_SQLITE else "PostgreSQL and Valkey"):
         started = servers.start()
     stages = {"postgres": POSTGRES_STAGE, "valkey": VALKEY_STAGE}
     for child in servers.children:

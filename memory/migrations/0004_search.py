@@ -6,6 +6,8 @@ sign is a word of its own; a query then asks for two that follow one another.
 
 from django.db import migrations, models
 
+from memory.stores.vendors import RunSQLOn
+
 SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
 )
@@ -35,7 +37,8 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL(
+        RunSQLOn(
+            "postgresql",
             FORWARDS,
             ["ALTER TABLE memory_memory DROP COLUMN search", "ALTER TABLE memory_memory RESET (toast_tuple_target)"],
         ),

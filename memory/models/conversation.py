@@ -1,8 +1,9 @@
 """The table of conversations: how far an agent has reflected on what was said in each room."""
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from uuid_utils.compat import uuid7
+
+from memory.models.fields import UUIDsField
 
 
 class Conversation(models.Model):
@@ -25,7 +26,7 @@ class Conversation(models.Model):
         db_constraint=False,
     )
     room = models.ForeignKey("agents.Room", on_delete=models.CASCADE, related_name="conversations")
-    unseen = ArrayField(models.UUIDField(), default=list, db_default=[])
+    unseen = UUIDsField(default=list, db_default=[])
     in_hand = models.PositiveSmallIntegerField(default=0, db_default=0)
     last_message = models.UUIDField(null=True)
     heard_at = models.DateTimeField(null=True)
@@ -41,7 +42,7 @@ class Conversation(models.Model):
     episode_first = models.UUIDField(null=True)
     episode_began_at = models.DateTimeField(null=True)
     episode_count = models.PositiveIntegerField(default=0, db_default=0)
-    episode_people = ArrayField(models.UUIDField(), default=list, db_default=[])
+    episode_people = UUIDsField(default=list, db_default=[])
     error = models.TextField(blank=True, default="", db_default="")
 
     class Meta:

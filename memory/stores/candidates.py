@@ -1,7 +1,7 @@
 """The statement that brings what may answer a question.
 
-`memory.retrieval` calls it. What may surface is said by `MemoryQuerySet.visible_to` alone: its conditions stand in
-each part of it that reads memories, with agent, room and person as its parameters.
+`memory.stores.postgres_recall` calls it. What may surface is said by `MemoryQuerySet.visible_to` alone: its
+conditions stand in each part of it that reads memories, with agent, room and person as its parameters.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from psycopg.sql import quote
 
 from memory.models import Memory
 from memory.questions import TELLING_WHEN
+from memory.stores.base import DATED, DATED_ROWS, MOST_TERMS, NEIGHBOURS, USUAL_SIZE
 from memory.stores.postgres import SEARCH_CONFIGURATION, VECTOR_INDEX_MAX, indexed_field
 
 # What stands in a queryset where a call's own values go.
@@ -31,19 +32,11 @@ _PARAMETER = re.compile(r"\$(\w+)\$")
 
 EXACT_STEPS = ((200_000, 2000), (500_000, 5000), (math.inf, 10_000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
-NEAREST_STEPS = (20, 40, 100, 300)
-"""So many candidates come by their vectors, and as many by their words; which of them, by how many are wanted."""
 MATCHED_UP_TO = 2000
 """Of so many memories that have one of the rare words, the best are candidates."""
-DATED_SPANS, DATED_ROWS, DATED = 3, 200, 25
-"""Of so many dates: so many of the room's newest memories each, and of these so many, the nearest."""
-NEIGHBOURS = 2
-"""So many messages before and after a candidate come with it."""
-TERM_SLOTS = (0, 4, 8)
+TERM_SLOTS = (0, 4, MOST_TERMS)
 """A statement is kept for each of these numbers of terms; a slot too many is NULL."""
 TABLE = "memory_memory"
-USUAL_SIZE = 12.0
-"""So many words has a message; a longer text's words count less."""
 CANDIDATES = """
 WITH counted AS MATERIALIZED (SELECT {count} <= {exact_up_to} AS are_few),
 few AS MATERIALIZED ({few}),
@@ -103,16 +96,6 @@ def term_slots(count: int) -> int:
 def exact_up_to(total: float) -> int:
     """Return how many visible memories are compared one by one where there are so many in all."""
     return next(exact for most, exact in EXACT_STEPS if total <= most)
-
-
-def nearest_for(limit: int) -> int:
-    """Return how many candidates each way is asked for, where so many hits are wanted."""
-    return next((nearest for nearest in NEAREST_STEPS if nearest >= limit * 2), NEAREST_STEPS[-1])
-
-
-def most_terms() -> int:
-    """Return how many terms a statement can look for."""
-    return TERM_SLOTS[-1]
 
 
 @functools.lru_cache(maxsize=128)

@@ -116,7 +116,7 @@ def stands() -> bool:
 
     Asked of PostgreSQL once a process; while it was not built, once a minute.
     """
-    if not settings.ROW_LEVEL_SECURITY:
+    if not settings.ROW_LEVEL_SECURITY or connection.vendor != "postgresql":
         return False
     if not _Known.stands and time.monotonic() >= _Known.until:
         _Known.stands = is_built()

@@ -15,7 +15,7 @@ from memory.embeddings import get_embedder
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.memories import MemoryDraft
 from memory.retrieval import RecallQuery, recall
-from memory.words import forget_common_words
+from memory.stores.postgres_words import forget_common_words
 from plugins.api import RecalledMemory
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
@@ -35,6 +35,9 @@ class Scene:
 
     def make_agent(self, name: str = "Other") -> Agent:
         return make_agent(name)
+
+    def make_person(self, name: str) -> Person:
+        return Person.objects.create(name=name)
 
     def make_room(self, type: str, *people: Person) -> Room:
         return make_room(type, *people)

@@ -150,7 +150,12 @@ def queue_names() -> list[str]:
 
 
 def cut_database() -> int:
-    """End the other sessions of the site's role in its database, and return how many there were."""
+    """End the other sessions of the site's role in its database, and return how many there were.
+
+    Raises: NotAllowed on SQLite, which has none.
+    """
+    if connection.vendor != "postgresql":
+        raise NotAllowed("SQLite has no sessions that could be cut: leave out --kill-backends.")
     with connection.cursor() as cursor:
         cursor.execute(CUT)
         count: int = cursor.fetchone()[0]

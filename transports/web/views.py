@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -22,7 +23,7 @@ CONTENT_SECURITY_POLICY = (
 def chat(request: HttpRequest, room: UUID | None = None) -> HttpResponse:  # noqa: ARG001
     """Show the page; the room stands in its address, and its script reads it from there."""
     introduce_visitor(request)
-    response = render(request, "web/chat.html", {"person": request.user})
+    response = render(request, "web/chat.html", {"person": request.user, "is_sqlite": settings.IS_SQLITE})
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response["Cache-Control"] = "no-store"
     return response

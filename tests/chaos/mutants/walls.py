@@ -58,7 +58,7 @@ MUTATIONS = (
     Mutation(
         name="words that are read past the second wall",
         breaks=BEHIND,
-        file="memory/retrieval.py",
+        file="memory/stores/postgres_recall.py",
         old="is_walled=row_security.stands()",
         new="is_walled=False",
         tests=(SECOND + "test_with_the_first_wall_down_nothing_leaks_while_the_second_stands",),

@@ -12,14 +12,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from memory import retrieval
 from memory.memories import remember
 from memory.questions import SPACELESS
 from memory.retrieval import recall
-from memory.stores import candidates
-from memory.stores.candidates import exact_up_to, nearest_for, term_slots
+from memory.stores import candidates, postgres_recall
+from memory.stores.base import nearest_for
+from memory.stores.candidates import exact_up_to, term_slots
 from memory.stores.postgres import create_vector_index
-from memory.words import forget_common_words
+from memory.stores.postgres_words import forget_common_words
 
 VOCABULARY = (
     "garden rain coffee train winter music bread river friend letter window night morning book city sea "
@@ -98,7 +98,7 @@ def test_a_filter_of_one_in_fifty_still_finds_enough_through_the_index(
     rare = {"room_id": crowded.dm_of_ann.id, "limit": 20, "kinds": ("message",)}
     # Only the vectors' candidates, without what was said around them.
     monkeypatch.setattr(candidates, "_around", lambda _shape: "")
-    monkeypatch.setattr("memory.retrieval.query_of", lambda _term, _stems: "")
+    monkeypatch.setattr("memory.stores.postgres_recall.query_of", lambda _term, _stems: "")
     candidates.candidates_statement.cache_clear()
     try:
         exact = {hit.id for hit in crowded.recall(QUESTION, **rare)}
@@ -117,15 +117,15 @@ def test_common_words_bring_no_candidates_where_much_is_visible(
     crowded: Any, by_index: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember([crowded.draft("an accordion in the garden")])
-    monkeypatch.setattr("memory.retrieval.READ_UP_TO", 100)
+    monkeypatch.setattr("memory.stores.postgres_recall.READ_UP_TO", 100)
     chosen: list[str | None] = []
-    choose = retrieval._rare
+    choose = postgres_recall._rare
 
-    def record(known: Any, words: Any) -> str | None:
-        chosen.append(choose(known, words))
+    def record(known: Any, total: Any) -> str | None:
+        chosen.append(choose(known, total))
         return chosen[-1]
 
-    monkeypatch.setattr(retrieval, "_rare", record)
+    monkeypatch.setattr(postgres_recall, "_rare", record)
     hits = crowded.recall_by_words("the accordion and the garden")
     assert hits[0].text == "an accordion in the garden"
     assert chosen == ["('accordion' | 'accordi':*)"]

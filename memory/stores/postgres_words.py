@@ -1,6 +1,6 @@
-"""What words mean here: who speaks in a room, the stems that words are kept by, and how common they are.
+"""What words mean to PostgreSQL: who speaks in a room, the stems that words are kept by, and how common they are.
 
-`memory.retrieval` calls it, with one statement a recall.
+`memory.stores.postgres_recall` calls it, with one statement a recall.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import bisect
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
 
 from memory.questions import Term
+from memory.stores.base import Words
 from memory.stores.postgres import SEARCH_CONFIGURATION
 
 MOST_NAMES = 500
@@ -47,19 +48,6 @@ LEFT JOIN LATERAL (
 """The statistics are PostgreSQL's own, which its autovacuum keeps; only those without a row level policy in their way
 may read them. Without them every word passes for rare, and the bounds of the statement of candidates hold alone.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """What is known where a question is asked: who speaks there, and the stem of each of its words.
-
-    Unit: `total` in memories, all agents' together.
-    """
-
-    names: tuple[str, ...] = ()
-    asker: str = ""
-    stems: dict[str, str] = field(default_factory=dict)
-    total: float = 0.0
 
 
 @dataclass(frozen=True)

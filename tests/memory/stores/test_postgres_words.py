@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from memory import words
 from memory.memories import remember
 from memory.questions import find_terms
-from memory.words import ask_words, forget_common_words, query_of, share_of
+from memory.stores import postgres_words
+from memory.stores.base import Words
+from memory.stores.postgres_words import ask_words, forget_common_words, query_of, share_of
 
 
-def ask(scene: Any, text: str, **changes: Any) -> words.Words:
+def ask(scene: Any, text: str, **changes: Any) -> Words:
     fields = {"agent_id": scene.agent.id, "room_id": scene.group.id, "person_id": scene.ann.id, **changes}
     return ask_words(find_terms(text), **fields)
 
@@ -74,7 +75,7 @@ def test_statistics_are_read_once_in_a_while(
     with django_assert_num_queries(1):
         ask(spoken, "tea")
     read: list[Any] = []
-    monkeypatch.setattr(words, "_read_common", lambda *found: read.append(found))
+    monkeypatch.setattr(postgres_words, "_read_common", lambda *found: read.append(found))
     ask(spoken, "tea")
     assert read == []
     forget_common_words()

@@ -1,0 +1,105 @@
+"""Recall from PostgreSQL: a statement for the words of a question, and one for its candidates.
+
+`memory.stores.store` chooses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from memory.questions import Term
+from memory.ranking import Candidate, rarity_of_share
+from memory.stores import row_security
+from memory.stores.base import MOST_TERMS, Sought, Wanted, Words, nearest_for
+from memory.stores.candidates import Shape, candidates_statement, exact_up_to, padded, term_slots
+from memory.stores.postgres_words import ask_words, query_of, share_of
+from memory.vectors import vector_text
+
+READ_UP_TO = 2500
+"""So many memories the words together may be expected in by which candidates are found, where much is visible."""
+
+
+class PostgresStore:
+    """Memories in PostgreSQL, by its full-text search and pgvector."""
+
+    def ask_words(
+        self, terms: Sequence[Term], *, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
+    ) -> Words:
+        """Ask who speaks in the room and what the words of the terms are kept by, in one statement."""
+        return ask_words(terms, agent_id=agent_id, room_id=room_id, person_id=person_id)
+
+    def seek(self, terms: Sequence[Term], words: Words) -> Sought:
+        """Return which of the terms are looked for, by the statistics that this process read last."""
+        known = [
+            (share_of(term, words.stems), text) for term in terms if (text := query_of(term, words.stems))
+        ]
+        # The rarest say most; so many of them are looked for.
+        known = sorted(known)[:MOST_TERMS]
+        return Sought(
+            queries=tuple(text for _, text in known),
+            weights=tuple(rarity_of_share(share) for share, _ in known),
+            rare=_rare(known, words.total),
+            total=words.total,
+        )
+
+    def find_candidates(self, wanted: Wanted) -> list[Candidate]:
+        """Find what may answer and may surface, in one statement."""
+        shape = _shape(wanted)
+        with connection.cursor() as cursor:
+            cursor.execute(candidates_statement(shape), _values(wanted, shape))
+            return list(map(Candidate._make, cursor.fetchall()))
+
+
+def _rare(known: Sequence[tuple[float, str]], total: float) -> str | None:
+    """Return the query by which candidates are found where much is visible: by as many words as can be read.
+
+    Where even the rarest word is too common, it is the two rarest together.
+    """
+    chosen: list[str] = []
+    expected = 0.0
+    for share, text in known:
+        expected += share * total
+        if expected > READ_UP_TO:
+            break
+        chosen.append(text)
+    if chosen:
+        return " | ".join(chosen)
+    return " & ".join(text for _, text in known[:2]) if len(known) > 1 else None
+
+
+def _shape(wanted: Wanted) -> Shape:
+    return Shape(
+        dimensions=len(wanted.vector) if wanted.vector is not None else 0,
+        terms=term_slots(len(wanted.sought.queries)),
+        kinds=None if wanted.kinds is None else tuple(sorted(wanted.kinds)),
+        exact_up_to=exact_up_to(wanted.sought.total),
+        nearest=nearest_for(wanted.limit),
+        has_room=wanted.room_id is not None,
+        has_person=wanted.person_id is not None,
+        has_spans=bool(wanted.spans),
+        asks_when=wanted.asks_when,
+        is_walled=row_security.stands(),
+    )
+
+
+def _values(wanted: Wanted, shape: Shape) -> dict[str, Any]:
+    sought = wanted.sought
+    values: dict[str, Any] = {
+        "any": " | ".join(sought.queries) or None,
+        "rare": sought.rare,
+        "model": wanted.embedding_model,
+        "vector": None if wanted.vector is None else vector_text(wanted.vector),
+        "agent": wanted.agent_id,
+        "room": wanted.room_id,
+        "person": wanted.person_id,
+        "messages": [str(message) for message in wanted.exclude_message_ids],
+        "starts": [span.start for span in wanted.spans],
+        "ends": [span.end for span in wanted.spans],
+    }
+    values |= {f"term{place}": text for place, text in enumerate(padded(sought.queries, shape.terms))}
+    values |= {f"weight{place}": weight for place, weight in enumerate(padded(sought.weights, shape.terms))}
+    return values

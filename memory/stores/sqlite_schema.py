@@ -1,0 +1,169 @@
+"""What recall needs beside the memories in SQLite: their words for full-text search, and their vectors as numbers.
+
+Triggers keep both, whoever writes a memory and however; `ensure_search` makes them after each migration, because one
+that builds the memories' table anew drops its triggers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from typing import Any
+
+import numpy as np
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memory.questions import SPACELESS
+from memory.stores.sqlite_words import LITTLE_WORDS
+
+MOST_CHARACTERS = 100_000
+"""So much of a text is searched, as in PostgreSQL."""
+_SIGN = re.compile(f"([{SPACELESS}])")
+_WORD = re.compile(r"[^\W_]+")
+
+TABLES = {
+    "memory_searched": """
+        CREATE TABLE memory_searched (
+            row INTEGER PRIMARY KEY, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL, vector BLOB
+        )
+    """,
+    # The words themselves stand in the memory; here is only where each of them is.
+    "memory_search": """
+        CREATE VIRTUAL TABLE memory_search USING fts5(
+            words, content='', tokenize='porter unicode61 remove_diacritics 0'
+        )
+    """,
+}
+"""`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up."""
+
+TRIGGERS = {
+    "memory_search_new": """
+        CREATE TRIGGER memory_search_new AFTER INSERT ON memory_memory BEGIN
+            INSERT INTO memory_searched (memory_id, size, vector)
+            VALUES (new.id, memory_size(new.text), memory_vector(new.embedding));
+            INSERT INTO memory_search (rowid, words)
+            SELECT row, memory_words(new.text) FROM memory_searched WHERE memory_id = new.id;
+        END
+    """,
+    "memory_search_gone": """
+        CREATE TRIGGER memory_search_gone AFTER DELETE ON memory_memory BEGIN
+            INSERT INTO memory_search (memory_search, rowid, words)
+            SELECT 'delete', row, memory_words(old.text) FROM memory_searched WHERE memory_id = old.id;
+            DELETE FROM memory_searched WHERE memory_id = old.id;
+        END
+    """,
+    "memory_search_text": """
+        CREATE TRIGGER memory_search_text AFTER UPDATE OF text ON memory_memory WHEN new.text IS NOT old.text BEGIN
+            INSERT INTO memory_search (memory_search, rowid, words)
+            SELECT 'delete', row, memory_words(old.text) FROM memory_searched WHERE memory_id = old.id;
+            UPDATE memory_searched SET size = memory_size(new.text) WHERE memory_id = new.id;
+            INSERT INTO memory_search (rowid, words)
+            SELECT row, memory_words(new.text) FROM memory_searched WHERE memory_id = new.id;
+        END
+    """,
+    "memory_search_vector": """
+        CREATE TRIGGER memory_search_vector AFTER UPDATE OF embedding ON memory_memory BEGIN
+            UPDATE memory_searched SET vector = memory_vector(new.embedding) WHERE memory_id = new.id;
+        END
+    """,
+}
+FILL = (
+    """
+    INSERT INTO memory_searched (memory_id, size, vector)
+    SELECT id, memory_size(text), memory_vector(embedding) FROM memory_memory ORDER BY id
+    """,
+    """
+    INSERT INTO memory_search (rowid, words)
+    SELECT kept.row, memory_words(memory.text)
+    FROM memory_searched AS kept JOIN memory_memory AS memory ON memory.id = kept.memory_id
+    """,
+)
+
+
+class MissingFullText(ImproperlyConfigured):
+    """Python's SQLite was built without FTS5."""
+
+
+def words_of(text: str | None) -> str:
+    """Return a text as it is indexed: with each sign of a script without spaces as a word of its own."""
+    return _SIGN.sub(r" \1 ", (text or "")[:MOST_CHARACTERS])
+
+
+def size_of(text: str | None) -> int:
+    """Count the different words of a text that say something."""
+    return len(set(_WORD.findall(words_of(text).lower())) - LITTLE_WORDS)
+
+
+def vector_of(written: str | bytes | None) -> bytes | None:
+    """Return a vector of length 1 as single floats; None where there is none, or it has no direction.
+
+    `written` is in pgvector's form: as text, or in binary with a head of four bytes, its numbers big-endian.
+    """
+    if not written:
+        return None
+    if isinstance(written, bytes):
+        numbers = np.frombuffer(written, ">f4", offset=4).astype(np.float64)
+    else:
+        numbers = np.array(json.loads(written), dtype=np.float64)
+    length = float(np.linalg.norm(numbers))
+    return (numbers / length).astype("<f4").tobytes() if length > 0.0 else None
+
+
+def register_functions(*, connection: BaseDatabaseWrapper, **_signal: Any) -> None:
+    """Make known to a new connection what the triggers call."""
+    if connection.vendor != "sqlite":
+        return
+    for name, function in (
+        ("memory_words", words_of),
+        ("memory_size", size_of),
+        ("memory_vector", vector_of),
+    ):
+        connection.connection.create_function(name, 1, function, deterministic=True)
+
+
+def ensure_search(*, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
+    """Make tables and triggers of the search as they are written here, and fill them, unless they stand.
+
+    Raises: MissingFullText.
+    """
+    connection = connections[using]
+    if connection.vendor != "sqlite" or "memory_memory" not in connection.introspection.table_names():
+        return
+    wanted = {name: statement.strip() for name, statement in (TABLES | TRIGGERS).items()}
+    if _standing(connection) == wanted:
+        return
+    check_full_text()
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        for kind, names in (("TRIGGER", TRIGGERS), ("TABLE", TABLES)):
+            for name in names:
+                cursor.execute(f"DROP {kind} IF EXISTS {name}")
+        for statement in (*wanted.values(), *FILL):
+            cursor.execute(statement)
+
+
+def _standing(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, sql FROM sqlite_master WHERE name IN (SELECT value FROM json_each(%s))",
+            [json.dumps([*TABLES, *TRIGGERS])],
+        )
+        return dict(cursor.fetchall())
+
+
+def check_full_text() -> None:
+    """Refuse a SQLite without full-text search.
+
+    Raises: MissingFullText, with the cure.
+    """
+    with sqlite3.connect(":memory:") as connection:
+        try:
+            connection.execute("CREATE VIRTUAL TABLE trial USING fts5(words)")
+        except sqlite3.OperationalError as error:
+            raise MissingFullText(
+                f"Python's SQLite {sqlite3.sqlite_version} has no full-text search (FTS5), by which memories are"
+                " found: use a Python whose SQLite has it, as Debian's and pyenv's do, or set DATABASE_URL to"
+                " PostgreSQL."
+            ) from error
