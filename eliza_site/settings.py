@@ -174,7 +174,7 @@ if not IS_SQLITE:
         "options": (
             f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
             " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
-            " -c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200"
+            " -c hnsw.iterative_scan=strict_order -c hnsw.ef_search=400"
         ),
     }
     if env("DATABASE_PREPARED_STATEMENTS"):

@@ -38,7 +38,8 @@ TERM_SLOTS = (0, 4, MOST_TERMS)
 """A statement is kept for each of these numbers of terms; a slot too many is NULL."""
 TABLE = "memory_memory"
 CANDIDATES = """
-WITH counted AS MATERIALIZED (SELECT {count} <= {exact_up_to} AS are_few),
+WITH {counts},
+counted AS MATERIALIZED (SELECT CASE {are_many} ELSE {count} <= {exact_up_to} END AS are_few),
 few AS MATERIALIZED ({few}),
 core AS MATERIALIZED ({core}),
 found AS (
@@ -107,7 +108,7 @@ def candidates_statement(shape: Shape) -> str:
     few = _visible(shape).filter(_condition("(SELECT are_few FROM counted)"))
     few = few.annotate(distance=_number(_distance(TABLE, shape)), points=_number(_points(TABLE, shape)))
     sql = CANDIDATES.format(
-        count=_count(shape),
+        **_counts(shape),
         exact_up_to=shape.exact_up_to,
         few=_sql(few.values_list("id", "distance", "points")),
         core=_core(shape),
@@ -132,25 +133,31 @@ def _visible(shape: Shape, *, row_by_row: bool = False) -> QuerySet[Memory, Memo
     return visible.order_by()
 
 
-def _count(shape: Shape) -> str:
-    """Return what counts the memories that may be visible, up to one more than are compared one by one.
+def _counts(shape: Shape) -> dict[str, str]:
+    """Return what counts the memories that may be visible, each up to one more than are compared one by one.
 
-    It reads no table, and may count what was superseded, too: the agent's own, the person's, and the room's.
+    It reads no table, and may count what was superseded, too: the agent's own, the person's, and the room's. Of
+    these the next is counted only where those before are few.
     """
     most = shape.exact_up_to
     memories = Memory.objects.filter(agent_id=_AGENT).order_by()
-    parts = [memories.filter(scope="agent")]
+    counted = {"of_agent": (memories.filter(scope="agent").values("agent_id"), "count(*)")}
     if shape.has_room and shape.has_person:
-        parts.append(memories.filter(scope="person", person_id=_PERSON))
-    counts = [
-        f"(SELECT count(*) FROM ({_sql(part.values('agent_id')[: most + 1])}) AS part)" for part in parts
-    ]
+        private = memories.filter(scope="person", person_id=_PERSON)
+        counted["of_person"] = (private.values("agent_id"), "count(*)")
     if shape.has_room:
         # In a direct chat all is the person's: where the room has more than can be compared, so has the person.
-        in_room = _sql(memories.filter(room_id=_ROOM).values("agent_id", "scope")[: most + 1])
         number = f"CASE WHEN count(*) > {most} THEN count(*) ELSE count(*) FILTER (WHERE scope = 'room') END"
-        counts.append(f"(SELECT {number} FROM ({in_room}) AS part)")
-    return " + ".join(counts)
+        counted["of_room"] = (memories.filter(room_id=_ROOM).values("agent_id", "scope"), number)
+    numbers = [f"(SELECT number FROM {name})" for name in counted]
+    return {
+        "counts": ", ".join(
+            f"{name} AS MATERIALIZED (SELECT {number} AS number FROM ({_sql(rows[: most + 1])}) AS part)"
+            for name, (rows, number) in counted.items()
+        ),
+        "are_many": " ".join(f"WHEN {number} > {most} THEN false" for number in numbers),
+        "count": " + ".join(numbers),
+    }
 
 
 def _distance(table: str, shape: Shape) -> str:
