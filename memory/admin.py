@@ -66,7 +66,8 @@ class MemoryAdmin(BigTable):
         ("person", "speaker"),
         ("room", "world"),
         ("said_at", "created_at"),
-        ("embedding_model", "replaced_by"),
+        ("embedding_model", "second_embedding_model"),
+        "replaced_by",
         "sources",
         "source_key",
     )
@@ -74,7 +75,7 @@ class MemoryAdmin(BigTable):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
         """Leave the vectors in the database."""
-        return super().get_queryset(request).defer("embedding")
+        return super().get_queryset(request).defer("embedding", "second_embedding")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Allow nobody: what was not said is not remembered."""

@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from memory.databases import release_connection
 from memory.embeddings import get_embedder
-from memory.embeddings.base import EmbeddingError
+from memory.embeddings.base import Embedder, EmbeddingError
+from memory.embeddings.spaces import Column
 from memory.metrics import timed
 from memory.questions import Question, find_terms, read_question
 from memory.ranking import Candidate, Ranked, rank, rarity_of_share
@@ -33,7 +34,7 @@ from memory.stores.candidates import (
     padded,
     term_slots,
 )
-from memory.vectors import check_size, vector_text
+from memory.vectors import column_for, vector_text
 from memory.words import Words, ask_words, query_of, share_of
 from plugins.api import RecalledMemory
 
@@ -83,13 +84,17 @@ class _Asked:
     total: float
     vector: Sequence[float] | None = None
     embedding_model: str = ""
+    column: str = Column.FIRST.value
 
 
-def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
+def recall(
+    query: RecallQuery, *, embed: Embed | None = None, embedder: Callable[[], Embedder] | None = None
+) -> Recollection:
     """Find the memories that bear on a text and may surface here, in two statements.
 
-    `embed` makes vectors in place of the installation's embedder; no connection is held meanwhile. A text without
-    a word brings nothing. Each hit's `scores` has what each signal added to its score.
+    The vectors that are compared are the `embedder`'s, which is that of the space in use unless another is given;
+    `embed` makes the text's own in its place. No connection is held meanwhile. A text without a word brings
+    nothing. Each hit's `scores` has what each signal added to its score.
     Raises: UnexpectedVectorSize where a vector is not of the size that the settings say.
     """
     if not query.text.strip():
@@ -100,12 +105,13 @@ def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
     release_connection()
     found = Recollection()
     try:
-        embedder = get_embedder()
+        maker = (embedder or get_embedder)()
         texts = list(dict.fromkeys((query.text, asked.question.text)))
-        vectors = (embed or embedder.embed)(texts)
-        found = Recollection(embedding=vectors[0], embedding_model=embedder.name)
-        check_size(vectors[-1], embedder.name)
-        asked = replace(asked, vector=vectors[-1], embedding_model=embedder.name)
+        vectors = (embed or maker.embed)(texts)
+        found = Recollection(embedding=vectors[0], embedding_model=maker.name)
+        column = column_for(vectors[-1], maker.name)
+        if column is not None:
+            asked = replace(asked, vector=vectors[-1], embedding_model=maker.name, column=column)
     except EmbeddingError as error:
         found = Recollection(error=str(error))
     if query.limit < 1:
@@ -164,6 +170,7 @@ def _rare(known: Sequence[tuple[float, str]], words: Words) -> str | None:
 def _find_candidates(query: RecallQuery, asked: _Asked) -> list[Candidate]:
     spans = asked.question.spans[:DATED_SPANS]
     shape = Shape(
+        column=asked.column,
         dimensions=len(asked.vector) if asked.vector is not None else 0,
         terms=term_slots(len(asked.queries)),
         kinds=None if query.kinds is None else tuple(sorted(query.kinds)),

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.cache import cache
 
 from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
@@ -16,6 +17,7 @@ from agents.llm.scripted import ScriptedModel
 from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
+from memory.embeddings.spaces import CACHE_KEY
 from transports.models import Connection
 
 MakeIncoming = Callable[..., Incoming]
@@ -33,6 +35,12 @@ def _servers_are_well() -> None:
     """Forget what an earlier test taught of a server that failed."""
     cache_circuit().succeed()
     broker_circuit().succeed()
+
+
+@pytest.fixture(autouse=True)
+def _no_vector_spaces(_servers_are_well: None) -> None:
+    """Let the settings say which vectors are used, so that no statement of a test is a look for other spaces."""
+    cache.set(CACHE_KEY, (), timeout=3600)
 
 
 @pytest.fixture

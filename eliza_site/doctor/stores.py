@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from agents.fields import EncryptionKeyError
+from agents.fields import EncryptionKeyError, unseal
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from memory.dimensions import check_dimensions
-from memory.embeddings.choice import embedding_choice
+from memory.embeddings.spaces import sealed_keys, used_space
 from transports.models import Connection
 
 CONNECT_SECONDS = 5
@@ -78,7 +78,7 @@ def look_at_vectors() -> list[Finding]:
     ]
     if found:
         return found
-    return [ok(f"All have {embedding_choice().dimensions} numbers, and their index stands.")]
+    return [ok(f"All have {used_space().choice.dimensions} numbers, and their index stands.")]
 
 
 def look_at_secrets() -> list[Finding]:
@@ -86,6 +86,8 @@ def look_at_secrets() -> list[Finding]:
     try:
         for model in (Character, Connection):
             list(model.objects.values_list("secrets", flat=True)[:SECRETS_LOOKED_AT])
+        for sealed in sealed_keys():
+            unseal(sealed, what="The key of a vector space")
     except EncryptionKeyError as error:
         return [
             wrong(str(error), "Put the key that the secrets were written with into FIELD_ENCRYPTION_KEY.")

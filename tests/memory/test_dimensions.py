@@ -11,13 +11,8 @@ from django.db import connection
 from memory.dimensions import check_dimensions, ensure_vector_index
 from memory.memories import remember
 from memory.models import Memory
-from memory.stores.postgres import (
-    VectorTooLarge,
-    create_vector_index,
-    has_vector_index,
-    indexed_field,
-    vector_index_name,
-)
+from memory.stores.indexes import create_vector_index, has_vector_index, vector_index_name
+from memory.stores.postgres import VectorTooLarge, indexed_field
 
 
 def _checks() -> list[Any]:

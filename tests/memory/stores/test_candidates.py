@@ -18,7 +18,7 @@ from memory.questions import SPACELESS
 from memory.retrieval import recall
 from memory.stores import candidates
 from memory.stores.candidates import exact_up_to, nearest_for, term_slots
-from memory.stores.postgres import create_vector_index
+from memory.stores.indexes import create_vector_index
 from memory.words import forget_common_words
 
 VOCABULARY = (
@@ -158,7 +158,7 @@ def test_the_column_of_words_is_made_by_the_database(scene: Any) -> None:
 
 
 def test_the_column_and_the_questions_agree_on_the_scripts_without_spaces() -> None:
-    migration = importlib.import_module("memory.migrations.0002_search")
+    migration = importlib.import_module("memory.migrations.0004_search")
     assert migration.SPACELESS == SPACELESS
 
 
