@@ -13,6 +13,7 @@ from agents.models import Message
 from memory.embeddings import get_embedder
 from memory.embeddings.spaces import Space, find_other_space, used_space
 from memory.retrieval import RecallQuery, recall
+from memory.vector_spaces import progress
 from plugins.api import RecalledMemory
 
 COMPARED = 10
@@ -41,13 +42,17 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of it. Unit: `overlap` from 0 to 1, over all questions of which anything was recalled."""
+    """What came of it; `missing` memories have no vector of the other space yet.
+
+    Unit: `overlap` from 0 to 1, over all questions of which anything was recalled.
+    """
 
     used: str
     other: str
     questions: int
     overlap: float
     same_first: int
+    missing: int
     differences: tuple[Difference, ...] = field(default=())
 
 
@@ -89,6 +94,7 @@ def compare(sample: int, *, told: Told = lambda _done, _total: None) -> Comparis
         questions=asked,
         overlap=overlap / asked if asked else 0.0,
         same_first=same_first,
+        missing=sum(one.missing for one in progress() if one.space.pk == other.id),
         differences=tuple(sorted(differences, key=lambda one: one.overlap)),
     )
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from django.db import transaction
 
 from agents import audit
-from agents.fields import seal
+from agents.fields import EncryptionKeyError, seal
 from agents.llm.router import ask_embedder
 from memory import vector_spaces
 from memory.embeddings.base import EmbeddingError
 from memory.embeddings.choice import EmbeddingChoice, choice_named, embedding_choice, key_in_settings
+from memory.stores.postgres import VectorTooLarge
 from memory.vector_spaces import CannotChange
 from memory.writes import wake_embedding
 
@@ -57,7 +58,7 @@ def start(
                 details = {"model": name, "dimensions": size, "at": choice.base_url or "this machine"}
                 audit.record(by, "began to fill", OBJECT_KIND, {space.pk: details}, why=why)
             transaction.on_commit(wake_embedding)
-    except (CannotChange, EmbeddingError, ValueError) as error:
+    except (CannotChange, EmbeddingError, EncryptionKeyError, VectorTooLarge) as error:
         raise CannotReembed(str(error)) from None
     return name
 

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from memory.admin_learnt import message_link, message_links
+from memory.admin_spaces import VectorSpaceAdmin
 from memory.document_admin import DocumentAdmin
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
@@ -29,7 +30,7 @@ from plugins.admin_pages import (
     show_text,
 )
 
-__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin"]
+__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin", "VectorSpaceAdmin"]
 
 _GOAL_COLOURS = {
     Goal.Status.ACTIVE: "info",

@@ -127,7 +127,7 @@ def _fill(space: Space, token: str, *, before: str | None) -> tuple[int, bool]:
         with timed("embed"):
             made = embed_texts(embedder, space, texts)
         asked_seconds = time.monotonic() - started
-        written = write_vectors(space.column, made, space.name)
+        written = write_vectors(space.column, made, space.name, held_by=(space.id, token))
         done += written
         if is_local(space):
             time.sleep(min(asked_seconds, LONGEST_PAUSE_SECONDS))

@@ -36,13 +36,15 @@ _UPDATE = """
 WITH made (id, embedding) AS (VALUES {rows}),
 held AS (
     SELECT memory_memory.id FROM memory_memory JOIN made ON made.id = memory_memory.id
-    WHERE memory_memory.{column} IS NULL
+    WHERE memory_memory.{column} IS NULL {fence}
     ORDER BY memory_memory.id FOR UPDATE OF memory_memory SKIP LOCKED
 )
 UPDATE memory_memory SET {column} = made.embedding, {column}_model = %s
 FROM made JOIN held ON held.id = made.id
 WHERE memory_memory.id = made.id AND memory_memory.{column} IS NULL
 """
+
+_FENCE = "AND EXISTS (SELECT 1 FROM memory_vectorspace WHERE id = %s AND lease_token = %s)"
 
 # A page of rows is read whatever is found in it, so that no statement takes long.
 _CLEAR = """
@@ -144,8 +146,13 @@ def _embed_singly(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Ma
     return made
 
 
-def write_vectors(column: str, made: Sequence[tuple[UUID, list[float]]], model: str) -> int:
-    """Write the vectors where there is none yet, and return how many that were."""
+def write_vectors(
+    column: str, made: Sequence[tuple[UUID, list[float]]], model: str, *, held_by: tuple[int, str] | None = None
+) -> int:
+    """Write the vectors where there is none yet, and return how many that were.
+
+    `held_by` is a space and the token of its lease: nothing is written once that is another's.
+    """
     if not made:
         return 0
     rows = ", ".join(["(%s::uuid, %s::vector)"] * len(made))
@@ -153,7 +160,8 @@ def write_vectors(column: str, made: Sequence[tuple[UUID, list[float]]], model: 
     for id, vector in made:
         parameters += (id, vector_text(vector))
     with timed("write_vectors"), connection.cursor() as cursor:
-        cursor.execute(_UPDATE.format(rows=rows, column=column), [*parameters, model])
+        statement = _UPDATE.format(rows=rows, column=column, fence=_FENCE if held_by else "")
+        cursor.execute(statement, [*parameters, *(held_by or ()), model])
         return int(cursor.rowcount)
 
 

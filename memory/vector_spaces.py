@@ -219,6 +219,8 @@ def remove(space: VectorSpace) -> Iterator[int]:
         return
     drop_indexes(column, space.dimensions)
     yield from clear_vectors(column)
+    # What a worker that was at it built meanwhile.
+    drop_indexes(column, space.dimensions)
     VectorSpace.objects.filter(pk=space.pk, state=State.REMOVING).update(
         state=State.REMOVED, column=None, sealed_key="", rate=0.0, error=""
     )

@@ -129,9 +129,13 @@ def choice_named(model: str, *, dimensions: int = 0, base_url: str = "") -> Embe
 
 def key_in_settings(base_url: str) -> str:
     """Return the settings' key for this server; "" where they know none for it: no other server is to see it."""
-    known = {settings.EMBEDDING_BASE_URL, settings.OPENAI_BASE_URL or OPENAI_BASE_URL}
-    is_known = base_url.rstrip("/") in {address.rstrip("/") for address in known if address}
-    return str(settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY) if is_known else ""
+    place = base_url.rstrip("/")
+    if settings.EMBEDDING_BASE_URL and place == settings.EMBEDDING_BASE_URL.rstrip("/"):
+        return str(settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY)
+    if place == (settings.OPENAI_BASE_URL or OPENAI_BASE_URL).rstrip("/"):
+        own = "" if settings.EMBEDDING_BASE_URL else settings.EMBEDDING_API_KEY
+        return str(own or settings.OPENAI_API_KEY)
+    return ""
 
 
 def import_packages() -> None:

@@ -20,6 +20,7 @@ from memory.embeddings.spaces import choice_of, used_space
 from memory.vector_spaces import Progress, progress
 
 LOOK_SECONDS = 1.0
+IDLE_LOOKS = 30
 LISTED, FOLDED_CHARACTERS = 5, 100
 
 
@@ -81,10 +82,14 @@ class Command(BaseCommand):
             self._say(f"{name} is being filled by the workers; --status shows how far it is.", options)
 
     def _await(self, name: str, options: dict[str, Any]) -> None:
+        idle_looks = 0
         while True:
             found = {one.space.name: one for one in progress()}
             if name not in found:
                 raise CommandError(f"{name} was removed meanwhile.")
+            idle_looks = 0 if found[name].is_at_work else idle_looks + 1
+            if idle_looks == IDLE_LOOKS:
+                self.stderr.write("No worker is at it: is the fleet running? (`doctor` tells)")
             if self.stdout.isatty():
                 self.stdout.write(f"\r{_line(found[name])}\x1b[K", ending="")
                 self.stdout.flush()
@@ -215,6 +220,8 @@ def _compared(found: Comparison) -> list[str]:
         f"{found.questions} questions, {found.used} and {found.other}: {found.overlap:.0%} of the first ten are "
         f"the same memories; the first hit is the same for {found.same_first}."
     ]
+    if found.missing:
+        lines.append(f"{found.missing} memories have no vector of {found.other} yet.")
     for one in found.differences[:LISTED]:
         lines += ["", _folded(one.question), f"  {found.used}: {_first(one.used)}"]
         lines.append(f"  {found.other}: {_first(one.other)}")
