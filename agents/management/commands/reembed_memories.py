@@ -175,7 +175,8 @@ def _read_key(name: str) -> str:
 def _line(one: Progress) -> str:
     space = one.space
     has = one.total - one.missing
-    line = f"{space.name} ({space.dimensions} numbers), {space.get_state_display()}: {has} of {one.total} memories"
+    state = space.get_state_display().lower()
+    line = f"{space.name} ({space.dimensions} numbers), {state}: {has} of {one.total} memories"
     if one.missing:
         line += f", {one.missing} left"
         if space.rate and one.is_at_work:
