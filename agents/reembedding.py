@@ -88,9 +88,11 @@ def switch(
 def finish(*, gives_up: bool = False, by: str, why: str = "") -> tuple[str, Iterator[int]]:
     """Take the other space out of everybody's reach; return its name, and what removes its vectors page by page.
 
-    `gives_up` is for one that was never in use. What was cut off is gone on with by calling it again.
+    `gives_up` is for one that was never in use. What was cut off is gone on with by calling it again. It waits some
+    seconds where a switch was a moment ago.
     Raises: CannotReembed.
     """
+    vector_spaces.await_settled()
     try:
         with transaction.atomic():
             space = vector_spaces.begin_removal(gives_up=gives_up)

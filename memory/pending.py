@@ -147,7 +147,11 @@ def _embed_singly(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Ma
 
 
 def write_vectors(
-    column: str, made: Sequence[tuple[UUID, list[float]]], model: str, *, held_by: tuple[int, str] | None = None
+    column: str,
+    made: Sequence[tuple[UUID, list[float]]],
+    model: str,
+    *,
+    held_by: tuple[int, str] | None = None,
 ) -> int:
     """Write the vectors where there is none yet, and return how many that were.
 

@@ -31,6 +31,10 @@ NAME_MAX = 100
 PATIENCE_SECONDS = 10.0
 """So long a switch waits for the few that were said just before it."""
 PATIENT_UP_TO, COUNTED_UP_TO = 500, 10_000
+SETTLED_SECONDS = 10.0
+"""So long after a switch nothing is removed: until every process has heard of it (`docs/cache.md`), and turns that
+began before are past their recall.
+"""
 _LOOK_SECONDS = 0.25
 
 
@@ -186,6 +190,17 @@ def await_vectors(*, back: bool = False, patience_seconds: float = PATIENCE_SECO
     else:
         why = f"All have a vector of {space.name}, but its index is not built yet"
     raise CannotChange(f"{why}: wait (--status shows how long), or do it all the same with --now.")
+
+
+def await_settled() -> None:
+    """Wait until the last switch is so long ago that nobody asks the former space any more."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - max(switched_at))::float8 FROM memory_vectorspace"
+        )
+        (seconds,) = cursor.fetchone()
+    if seconds is not None and seconds < SETTLED_SECONDS:
+        time.sleep(SETTLED_SECONDS - seconds)
 
 
 def begin_removal(*, gives_up: bool = False) -> VectorSpace:

@@ -17,7 +17,7 @@ from agents.fields import unseal
 from agents.inbox import receive
 from agents.models import AuditEntry, Step
 from agents.reembedding import CannotReembed, finish, start, switch
-from memory import ranking
+from memory import ranking, vector_spaces
 from memory.embeddings import get_embedder
 from memory.embeddings.spaces import choice_of, find_other_space, forget_known_spaces, used_space
 from memory.models import Memory, VectorSpace
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _usual_store(transactional_db: None) -> Iterator[None]:
+def _usual_store(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(vector_spaces, "SETTLED_SECONDS", 0.0)
     forget_known_spaces()
     yield
     usual_indexes()
@@ -165,6 +166,19 @@ def test_a_switch_is_refused_while_vectors_are_missing_unless_it_is_said_plainly
     fill()
     assert Memory.objects.exclude(second_embedding_model="hashed-64").count() == 0
     assert VectorSpace.objects.get(name="hashed-64").filled_at is not None, "its index is built all the same"
+
+
+def test_nothing_is_removed_until_every_process_has_heard_of_a_switch(
+    said: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(vector_spaces.time, "sleep", slept.append)
+    start("hashed", dimensions=64, by="ops")
+    fill()
+    switch(by="ops")
+    monkeypatch.setattr(vector_spaces, "SETTLED_SECONDS", 600.0)
+    finish(by="ops")
+    assert 500 < slept[0] < 600
 
 
 def test_nothing_can_be_finished_that_is_not_there(agent: Any) -> None:
