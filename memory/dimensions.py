@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from memory.embeddings.base import EmbeddingError
 from memory.embeddings.choice import EmbeddingChoice, embedding_choice
-from memory.embeddings.spaces import Column, Space, State, known_spaces, used_space
+from memory.embeddings.spaces import Column, Space, State, chosen_space, known_spaces
 from memory.models import VectorSpace
 from memory.stores.indexes import create_vector_index, has_vector_index
 from memory.stores.postgres import VectorTooLarge, indexed_field
@@ -34,7 +34,7 @@ def ensure_vector_index(*, using: str = DEFAULT_DB_ALIAS, verbosity: int = 1, **
     if using != DEFAULT_DB_ALIAS or not _has_table():
         return
     try:
-        used = _used() or used_space()
+        used = _used() or chosen_space()
         if not has_vector_index(used.choice.dimensions, used.column):
             create_vector_index(used.choice.dimensions, used.column)
     except (EmbeddingError, VectorTooLarge) as error:

@@ -116,7 +116,8 @@ def _fill(space: Space, token: str, *, before: str | None) -> tuple[int, bool]:
     done, until = 0, time.monotonic() + RUN_SECONDS
     while time.monotonic() < until:
         if before is not None and has_waiting(before):
-            return done, True
+            # Whoever makes those wakes nobody for nothing.
+            return done, done > 0
         started = time.monotonic()
         texts = find_waiting(space.column, batch_size(space))
         if not texts:
@@ -133,6 +134,9 @@ def _fill(space: Space, token: str, *, before: str | None) -> tuple[int, bool]:
             time.sleep(min(asked_seconds, LONGEST_PAUSE_SECONDS))
         if not _claim(space, token, made=written, seconds=time.monotonic() - started):
             # Switched, removed, or held by another: it is theirs.
+            return done, False
+        if made and not written:
+            # Somebody holds these rows just now.
             return done, False
     return done, True
 

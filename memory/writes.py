@@ -53,9 +53,9 @@ def is_embedding_due() -> bool:
 
 
 def embed_pending(limit: int = 4096) -> int:
-    """Give vectors to at most `limit` memories that have none, oldest first, and return how many got one.
+    """Give vectors to at most `limit` memories that have none, oldest first, and return how many were made.
 
-    Documents come after everything else, and a space that is not in use comes last of all (`memory.filling`).
+    Documents come after everything else. Then a space that is not in use is gone on with (`memory.filling`).
 
     No connection is held while the embedder works. Two workers that take the same rows are harmless. While
     one thread of this process is at it, the others have nothing to do and return 0.

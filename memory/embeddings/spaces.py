@@ -70,10 +70,15 @@ def used_space() -> Space:
     Raises: EmbeddingError where there is none and the settings contradict each other.
     """
     known = known_spaces()
-    if known and known[0].state == State.USED:
-        return known[0]
-    choice = embedding_choice()
-    return Space(column=Column.FIRST.value, name="", choice=choice, state=State.USED.value)
+    return known[0] if known and known[0].state == State.USED else chosen_space()
+
+
+def chosen_space() -> Space:
+    """Return the space that the settings choose, which is in use where there is no row.
+
+    Raises: EmbeddingError where they contradict each other.
+    """
+    return Space(column=Column.FIRST.value, name="", choice=embedding_choice(), state=State.USED.value)
 
 
 def used_column() -> str:

@@ -245,6 +245,17 @@ def test_the_command_says_where_it_stands_to_people_and_programs(said: None, cap
     assert "vectors of hashed-384 were removed" in capsys.readouterr().out
 
 
+def test_the_status_tells_of_an_embedder_that_fails(said: None, server: OpenAIServer, capsys: Any) -> None:
+    start("bge", base_url=server.base_url, by="ops")
+    server.settings.fault = "500"
+    assert embed_pending() == 0
+    call_command("reembed_memories", "--status")
+    assert "its embedder failed 1 times" in capsys.readouterr().out
+    VectorSpace.objects.update(leased_until=None)
+    call_command("reembed_memories", "--status")
+    assert run("--status")[1]["error"] != ""
+
+
 def test_the_command_refuses_in_a_line(agent: Any, tmp_path: Any) -> None:
     with pytest.raises(CommandError, match="no other space"):
         call_command("reembed_memories", "--switch")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import Tags, run_checks
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from memory.dimensions import check_dimensions, ensure_vector_index
 from memory.embeddings.spaces import forget_known_spaces
@@ -150,5 +150,11 @@ def test_a_migration_makes_the_index_of_the_space_in_use(scene: Any) -> None:
 
 def test_before_the_table_of_spaces_is_there_the_settings_speak(scene: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("memory.dimensions._has_table", lambda name="memory_memory": name == "memory_memory")
-    _space("second_embedding", 96, "used")
+
+    def missing() -> Any:
+        raise DatabaseError("no such table")
+
+    monkeypatch.setattr("memory.dimensions.known_spaces", missing)
+    monkeypatch.setattr("memory.embeddings.spaces.known_spaces", missing)
     assert check_dimensions() == []
+    ensure_vector_index()

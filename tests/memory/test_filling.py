@@ -115,6 +115,16 @@ def test_what_has_no_vector_at_all_goes_first(scene: Any, other: Other, wakeups:
     assert Memory.objects.get(text="said meanwhile").embedding_model == "hashed-384"
 
 
+def test_who_finds_others_at_what_goes_first_wakes_nobody(
+    scene: Any, other: Other, wakeups: Wakeups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember([scene.draft("another worker is at it")])
+    begin()
+    monkeypatch.setattr(writes, "write_vectors", lambda *_given: 0)
+    assert embed_pending() == 0
+    assert (other.batches, wakeups.sent) == ([], [])
+
+
 def test_a_run_ends_after_some_seconds_and_wakes_the_next(
     scene: Any, other: Other, wakeups: Wakeups, monkeypatch: pytest.MonkeyPatch
 ) -> None:

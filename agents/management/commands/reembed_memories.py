@@ -108,7 +108,7 @@ class Command(BaseCommand):
         for one in found:
             self.stdout.write(_line(one))
             if one.space.error:
-                self.stdout.write(f"  waits until {one.space.leased_until:%H:%M:%S} UTC: {one.space.error}")
+                self.stdout.write(f"  its embedder failed {one.space.failure_count} times: {one.space.error}")
         if not found:
             self.stdout.write(f"{embedding_choice().sentence} No other model was begun.")
 
