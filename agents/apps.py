@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memory.embeddings.base import Embedder
+    from memory.embeddings.choice import EmbeddingChoice
 
 
 class AgentsConfig(AppConfig):
@@ -14,7 +17,7 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self) -> None:
-        """Make the tasks and the `embedder` service known, and let each worker process run a dispatcher."""
+        """Make the tasks and the services of embedders known, and let each worker process run a dispatcher."""
         from celery.signals import worker_init, worker_ready, worker_shutting_down
         from django.conf import settings
 
@@ -22,6 +25,7 @@ class AgentsConfig(AppConfig):
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)
+        register_service("remote_embedders", _find_maker)
         crashpoints.arm(settings.CRASHPOINTS)
         worker_init.connect(_make_nursery, dispatch_uid="nursery-fork")
         worker_ready.connect(dispatcher.start, dispatch_uid="dispatcher-start")
@@ -48,3 +52,9 @@ def _make_embedder() -> Embedder:
     from agents.llm.router import make_embedder
 
     return make_embedder()
+
+
+def _find_maker() -> Callable[[EmbeddingChoice, str], Embedder]:
+    from agents.llm.router import make_space_embedder
+
+    return make_space_embedder

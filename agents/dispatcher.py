@@ -25,7 +25,7 @@ from agents.crashpoints import reach
 from agents.databases import own_connection
 from agents.wakeups import wake
 from memory.conversations import LOOK_TASK, find_due_looks
-from memory.writes import find_unembedded_count
+from memory.writes import is_embedding_due
 from plugins.calendar import is_task_due
 from plugins.events import has_due_events
 
@@ -53,7 +53,7 @@ def dispatch_once() -> int:
     found += [("agents.evaluate_turn", {"lane_id": str(lane_id)}) for lane_id in evaluation.find_due(BATCH)]
     found += [(LOOK_TASK, {"conversation_id": str(id)}) for id in find_due_looks(BATCH)]
     found += [("agents.forget_person", {"forgetting_id": str(id)}) for id in forgetting.find_due(BATCH)]
-    if find_unembedded_count():
+    if is_embedding_due():
         found.append(("memory.embed_memories", {}))
     if is_task_due():
         found.append(("plugins.run_due_tasks", {}))

@@ -118,6 +118,30 @@ class EncryptedJSONField(_TextField):
         return Secrets(json.loads(plain))
 
 
+def seal(secret: str) -> str:
+    """Encrypt a secret for a row that is no JSON object's, by the first key; "" stays "".
+
+    Raises: EncryptionKeyError where FIELD_ENCRYPTION_KEY is missing or malformed.
+    """
+    return _cipher().encrypt(secret.encode()).decode("ascii") if secret else ""
+
+
+def unseal(sealed: str, *, what: str) -> str:
+    """Decrypt what `seal` made; `what` names it in an error.
+
+    Raises: EncryptionKeyError where no key of FIELD_ENCRYPTION_KEY fits.
+    """
+    if not sealed:
+        return ""
+    try:
+        return _cipher().decrypt(sealed).decode()
+    except InvalidToken:
+        raise EncryptionKeyError(
+            f"{what} can't be read with any of the {len(settings.FIELD_ENCRYPTION_KEY)} keys in "
+            "FIELD_ENCRYPTION_KEY: add the key that it was written with to the end of the list"
+        ) from None
+
+
 class _SecretsAttribute(DeferredAttribute):
     """Wraps an assigned dictionary, so that a new instance shows no secret either."""
 

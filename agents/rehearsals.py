@@ -170,12 +170,13 @@ def _ask(
     turns_by_message: dict[UUID, Name],
     limit: int,
 ) -> RehearsalAnswer:
+    embedder = get_embedder()
     embedding_seconds = 0.0
 
     def embed(texts: Sequence[str]) -> list[list[float]]:
         nonlocal embedding_seconds
         started = time.perf_counter()
-        vectors = get_embedder().embed(texts)
+        vectors = embedder.embed(texts)
         embedding_seconds += time.perf_counter() - started
         return vectors
 
@@ -190,6 +191,7 @@ def _ask(
             now=place.ended_at,
         ),
         embed=embed,
+        embedder=lambda: embedder,
     )
     seconds = time.perf_counter() - started
     if found.error:

@@ -47,6 +47,7 @@ GROUPS = (
             ("Episodes", "auto_stories", "memory.episode", ""),
             ("Relationships", "handshake", "memory.relationship", ""),
             ("Reflection", "self_improvement", "memory.conversation", ""),
+            ("Vector spaces", "hub", "memory.vectorspace", ""),
         ),
     ),
     (

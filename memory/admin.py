@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from memory.admin_learnt import message_link, message_links
+from memory.admin_spaces import VectorSpaceAdmin
 from memory.document_admin import DocumentAdmin
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
@@ -29,7 +30,7 @@ from plugins.admin_pages import (
     show_text,
 )
 
-__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin"]
+__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin", "VectorSpaceAdmin"]
 
 _GOAL_COLOURS = {
     Goal.Status.ACTIVE: "info",
@@ -66,7 +67,8 @@ class MemoryAdmin(BigTable):
         ("person", "speaker"),
         ("room", "world"),
         ("said_at", "created_at"),
-        ("embedding_model", "replaced_by"),
+        ("embedding_model", "second_embedding_model"),
+        "replaced_by",
         "sources",
         "source_key",
     )
@@ -74,7 +76,7 @@ class MemoryAdmin(BigTable):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
         """Leave the vectors in the database."""
-        return super().get_queryset(request).defer("embedding")
+        return super().get_queryset(request).defer("embedding", "second_embedding")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Allow nobody: what was not said is not remembered."""

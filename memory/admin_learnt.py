@@ -48,7 +48,7 @@ class _Learnt(BigTable):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Join the memories, and leave their vectors in the database."""
         rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.select_related(*self.joined).defer("memory__embedding")
+        return rows.select_related(*self.joined).defer("memory__embedding", "memory__second_embedding")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Allow nobody: what was not said is not learnt."""

@@ -43,7 +43,7 @@ def check_wall(*, databases: Sequence[str] | None = None, **_rest: Any) -> list[
         return []
     if not is_missing:
         return []
-    return [Warning(row_security.MISSING, hint=row_security.CURE, id="memory.W002")]
+    return [Warning(row_security.MISSING, hint=row_security.CURE, id="memory.W003")]
 
 
 @register()

@@ -39,6 +39,7 @@ from memory.documents import (
     index_again,
     remove_document,
 )
+from memory.embeddings.spaces import used_column
 from memory.formats import ENDINGS
 from memory.indexing import is_cut_as_set
 from memory.models import Chunk, Document, Memory
@@ -76,11 +77,12 @@ class ChunkRows(HistoryRows):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Chunk]:
         """Leave the vectors, and chunks that are being made, in the database."""
         chunks: QuerySet[Chunk] = super().get_queryset(request)
-        has_vector = ExpressionWrapper(Q(memory__embedding__isnull=False), output_field=BooleanField())
+        is_made = Q(**{f"memory__{used_column()}__isnull": False})
+        has_vector = ExpressionWrapper(is_made, output_field=BooleanField())
         return (
             chunks.filter(edition=F("document__edition"))
             .select_related("memory")
-            .defer("memory__embedding", "memory__source_messages")
+            .defer("memory__embedding", "memory__second_embedding", "memory__source_messages")
             .annotate(has_a_vector=has_vector)
         )
 
@@ -154,7 +156,8 @@ class DocumentAdmin(BigTable):
         """Count the chunks that have vectors, and those that are being made."""
         documents: QuerySet[Document] = super().get_queryset(request)
         chunks = Chunk.objects.filter(document=OuterRef("pk"))
-        in_use = chunks.filter(edition=OuterRef("edition"), memory__embedding__isnull=False)
+        with_vector = {f"memory__{used_column()}__isnull": False}
+        in_use = chunks.filter(edition=OuterRef("edition"), **with_vector)
         return documents.annotate(
             vector_total=_count(in_use), staged_total=_count(chunks.exclude(edition=OuterRef("edition")))
         )

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
 from memory.document_files import PartsMissing, Snapshot, drop_parts, keep_parts, kept_file, snapshot
+from memory.embeddings.spaces import used_column
 from memory.formats import DocumentRefused, recognise
 from memory.indexing import Edition, Indexed, OnProgress, current_chunking, drop_others, index, try_out
 from memory.models import Document
@@ -165,13 +166,12 @@ def remove_documents(
 
 def progress_of(document_ids: Sequence[UUID]) -> dict[UUID, Progress]:
     """Return how far these documents are, in one statement."""
+    with_vector = Q(chunks__edition=F("edition"), **{f"chunks__memory__{used_column()}__isnull": False})
     rows = (
         Document.objects.filter(pk__in=document_ids)
         .annotate(
             current=Count("chunks", filter=Q(chunks__edition=F("edition"))),
-            with_vector=Count(
-                "chunks", filter=Q(chunks__edition=F("edition"), chunks__memory__embedding__isnull=False)
-            ),
+            with_vector=Count("chunks", filter=with_vector),
             all_chunks=Count("chunks"),
         )
         .values_list("pk", "current", "with_vector", "all_chunks")

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
+from memory.embeddings.spaces import used_column
 from memory.models import Goal, Memory, Relationship
 
 CHUNK = 500
@@ -50,7 +51,7 @@ def _memory(memory: Memory, sources: list[str]) -> Row:
         "text": memory.text,
         "importance": memory.importance,
         "source_messages": sources,
-        "embedding_model": memory.embedding_model,
+        "embedding_model": getattr(memory, f"{used_column()}_model") or "",
         "said_at": memory.said_at,
         "created_at": memory.created_at,
     }
@@ -110,7 +111,7 @@ def _with_sources(rows: QuerySet[Any], field: str, own: Own) -> Iterator[tuple[A
     """Yield each row with those of its messages that are the person's own; one question for CHUNK rows."""
     rows = rows.order_by("pk").select_related("agent")
     page: list[Model] = []
-    deferred = ["embedding"] if rows.model is Memory else []
+    deferred = ["embedding", "second_embedding"] if rows.model is Memory else []
     for row in rows.defer(*deferred).iterator(chunk_size=CHUNK):
         page.append(row)
         if len(page) == CHUNK:

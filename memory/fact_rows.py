@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from memory.embeddings.spaces import Column, find_space_of
 from memory.memories import MemoryDraft, insertion
 from memory.merging import SAME_WORDS_COSINE, SINGLE_VALUED
 from memory.vectors import vector_text
@@ -91,7 +92,8 @@ class Near:
 
 KNOWN = """
 known AS MATERIALIZED (
-    SELECT memory.id, memory.text, memory.embedding, memory.embedding_model, memory.source_key,
+    SELECT memory.id, memory.text, memory.{column} AS embedding, memory.{column}_model AS embedding_model,
+           memory.source_key,
            memory.source_messages::text AS sources, coalesce(fact.type, 'fact') AS type,
            CASE WHEN fact.memory_id IS NULL THEN memory.person_id ELSE fact.subject_id END AS subject_id,
            coalesce(fact.attribute, '') AS attribute, coalesce(fact.value, '') AS value,
@@ -152,9 +154,12 @@ SET attribute = excluded.attribute, value = excluded.value, confidence = exclude
 """
 
 
-def known_of(place: Place) -> str:
-    """Return the table expression `known` of the place; its parameters are `place.names`."""
-    return KNOWN.format(place=_PLACES[place.scope])
+def known_of(place: Place, column: str) -> str:
+    """Return the table expression `known` of the place, with the vectors of this column.
+
+    Its parameters are `place.names`.
+    """
+    return KNOWN.format(place=_PLACES[place.scope], column=column)
 
 
 def read_near(place: Place, asked: Sequence[Asked]) -> list[list[Near]]:
@@ -173,8 +178,12 @@ def read_near(place: Place, asked: Sequence[Asked]) -> list[list[Near]]:
     ]
     names = {**place.names, "asked": json.dumps(told, default=str), "near": SAME_WORDS_COSINE}
     near: list[list[Near]] = [[] for _one in asked]
+    # One look's facts have vectors of one model, that of the space in use unless it was switched just now.
+    model = next((one.embedding_model for one in asked if one.embedding is not None), "")
+    space = find_space_of(model) if model else None
+    known = known_of(place, space.column if space else Column.FIRST.value)
     with connection.cursor() as cursor:
-        cursor.execute(_READ.format(known=known_of(place)), names)
+        cursor.execute(_READ.format(known=known), names)
         for number, cosine, *columns in cursor.fetchall():
             near[number].append(Near(row=_row(columns), cosine=cosine))
     return near

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from memory.embeddings.spaces import used_column
 from memory.fact_rows import Asked, FactRow, Near, Place, known_of, read_near, write_facts
 from memory.memories import MemoryDraft, storable
 from memory.merging import Claim, Decision, Fate, Known, decide, strengthened
@@ -307,8 +308,8 @@ class FactView:
 
 _FIND_KNOWN = """
 WITH said AS MATERIALIZED (
-    SELECT embedding, embedding_model FROM memory_memory
-    WHERE agent_id = %(agent)s AND source_key = ANY(%(messages)s) AND embedding IS NOT NULL
+    SELECT {column} AS embedding, {column}_model AS embedding_model FROM memory_memory
+    WHERE agent_id = %(agent)s AND source_key = ANY(%(messages)s) AND {column} IS NOT NULL
 ), {known}
 SELECT id, text, subject_id, attribute
 FROM (
@@ -333,8 +334,9 @@ def find_known_facts(
     """
     messages = [f"message:{id}" for id in message_ids]
     names = {**place.names, "messages": messages, "subjects": list(subject_ids), "limit": limit}
+    column = used_column()
     with connection.cursor() as cursor:
-        cursor.execute(_FIND_KNOWN.format(known=known_of(place)), names)
+        cursor.execute(_FIND_KNOWN.format(known=known_of(place, column), column=column), names)
         return [
             FactView(id=id, text=text, subject_id=subject_id, attribute=attribute)
             for id, text, subject_id, attribute in cursor.fetchall()

@@ -15,10 +15,11 @@ from uuid import UUID
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+from memory.embeddings.spaces import Column
 from memory.metrics import timed
 from memory.models import Memory
 from memory.querysets import PRIVATE_ROOM_TYPES
-from memory.vectors import check_size, vector_text
+from memory.vectors import column_for, vector_text
 
 SPEAKER_MAX, MODEL_MAX, SOURCE_KEY_MAX = 200, 100, 120
 FORGET_BATCH = 1000
@@ -26,9 +27,9 @@ FORGET_BATCH = 1000
 # Written by hand: bulk_create takes about three times the CPU for the same row.
 _COLUMNS = (
     "id, agent_id, person_id, room_id, world_id, kind, scope, speaker, text, embedding, embedding_model,"
-    " importance, source_messages, source_key, said_at, created_at"
+    " second_embedding, second_embedding_model, importance, source_messages, source_key, said_at, created_at"
 )
-_VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now())"
+_VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now())"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,8 @@ class MemoryDraft:
     """A memory that is to be kept. `source_key` says what it was made from: it is kept once for each agent.
 
     `source_messages` are the ids of the messages that it came from. Without an `embedding` it gets one in
-    the background, and without an `id` one of its own.
+    the background, and without an `id` one of its own. An `embedding` of a model that is neither in use nor beside it
+    any more is left out.
     Unit: `importance` from 0 to 1.
     """
 
@@ -96,15 +98,18 @@ def insertion(drafts: Sequence[MemoryDraft]) -> tuple[str, list[Any]]:
 def _row(draft: MemoryDraft) -> tuple[Any, ...]:
     if draft.source_key is not None and len(draft.source_key) > SOURCE_KEY_MAX:
         raise ValueError(f"The source key {draft.source_key!r} has more than {SOURCE_KEY_MAX} characters.")
-    vector = None
+    column = None
+    vector = ""
     if draft.embedding is not None:
         if not draft.embedding_model or len(draft.embedding_model) > MODEL_MAX:
             raise ValueError(
                 f"A vector needs its model's name, of at most {MODEL_MAX} characters, "
                 f"not {draft.embedding_model!r}."
             )
-        check_size(draft.embedding, draft.embedding_model)
+        column = column_for(draft.embedding, draft.embedding_model)
         vector = vector_text(draft.embedding)
+    first = (vector, draft.embedding_model) if column == Column.FIRST else (None, "")
+    second = (vector, draft.embedding_model) if column == Column.SECOND else (None, None)
     return (
         draft.id or uuid7(),
         draft.agent_id,
@@ -115,8 +120,8 @@ def _row(draft: MemoryDraft) -> tuple[Any, ...]:
         draft.scope,
         storable(draft.speaker)[:SPEAKER_MAX],
         storable(draft.text),
-        vector,
-        draft.embedding_model if vector else "",
+        *first,
+        *second,
         min(max(draft.importance, 0.0), 1.0),
         json.dumps([str(message) for message in draft.source_messages]),
         draft.source_key,

@@ -88,9 +88,9 @@ class MemoryQuerySet(QuerySet[_Row, _Row]):
         """Leave out the memories that are these messages; what was learnt from them stays."""
         return self.exclude(kind="message", source_messages__has_any_item=message_ids)
 
-    def unembedded(self) -> MemoryQuerySet[_Row]:
-        """Keep what has a text and no vector yet."""
-        return self.filter(embedding=None).exclude(text="")
+    def unembedded(self, column: str = "embedding") -> MemoryQuerySet[_Row]:
+        """Keep what has a text and no vector yet in this column."""
+        return self.filter(**{column: None}).exclude(text="")
 
 
 class GoalQuerySet(QuerySet[_Row, _Row]):

@@ -17,13 +17,13 @@ from django.utils import timezone
 
 from memory.databases import release_connection
 from memory.embeddings import get_embedder
-from memory.embeddings.base import EmbeddingError
+from memory.embeddings.base import Embedder, EmbeddingError
 from memory.metrics import timed
 from memory.questions import Question, find_terms, read_question
 from memory.ranking import Ranked, rank
 from memory.stores import store
 from memory.stores.base import DATED_SPANS, Wanted
-from memory.vectors import check_size
+from memory.vectors import column_for
 from plugins.api import RecalledMemory
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
@@ -57,11 +57,14 @@ class Recollection:
     error: str = ""
 
 
-def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
+def recall(
+    query: RecallQuery, *, embed: Embed | None = None, embedder: Callable[[], Embedder] | None = None
+) -> Recollection:
     """Find the memories that bear on a text and may surface here, in two statements.
 
-    `embed` makes vectors in place of the installation's embedder; no connection is held meanwhile. A text without
-    a word brings nothing. Each hit's `scores` has what each signal added to its score.
+    The vectors that are compared are the `embedder`'s, which is that of the space in use unless another is given;
+    `embed` makes the text's own in its place. No connection is held meanwhile. A text without a word brings
+    nothing. Each hit's `scores` has what each signal added to its score.
     Raises: UnexpectedVectorSize where a vector is not of the size that the settings say.
     """
     if not query.text.strip():
@@ -72,12 +75,13 @@ def recall(query: RecallQuery, *, embed: Embed | None = None) -> Recollection:
     release_connection()
     found = Recollection()
     try:
-        embedder = get_embedder()
+        maker = (embedder or get_embedder)()
         texts = list(dict.fromkeys((query.text, question.text)))
-        vectors = (embed or embedder.embed)(texts)
-        found = Recollection(embedding=vectors[0], embedding_model=embedder.name)
-        check_size(vectors[-1], embedder.name)
-        wanted = replace(wanted, vector=vectors[-1], embedding_model=embedder.name)
+        vectors = (embed or maker.embed)(texts)
+        found = Recollection(embedding=vectors[0], embedding_model=maker.name)
+        column = column_for(vectors[-1], maker.name)
+        if column is not None:
+            wanted = replace(wanted, vector=vectors[-1], embedding_model=maker.name, column=column)
     except EmbeddingError as error:
         found = Recollection(error=str(error))
     if query.limit < 1:

@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
-from memory.embeddings.choice import get_embedder
+from memory.embeddings import get_embedder
 from memory.models import Memory
 from memory.stores import store
 from memory.stores.base import NEAREST_STEPS, Sought, Wanted
-from memory.vectors import check_size
+from memory.vectors import column_for
 from plugins.api import RecalledMemory
 
 MOST_NEAR = NEAREST_STEPS[-1]
@@ -66,15 +66,16 @@ def find_near(
     Raises: UnexpectedVectorSize where the vector is not of the size that the settings say.
     """
     model = get_embedder().name
-    check_size(embedding, model)
+    column = column_for(embedding, model)
     wanted = Wanted(
         agent_id=agent_id,
         room_id=room_id,
         person_id=person_id,
         limit=min(limit, MOST_NEAR),
         sought=Sought(),
-        vector=embedding,
+        vector=embedding if column else None,
         embedding_model=model,
+        column=column or "",
         kinds=kinds,
     )
     near = [

@@ -9,168 +9,102 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterator
 
 import structlog
 from django.core.cache import cache
-from django.db import connection
-from django.db.models import Q
 
+from memory import filling
 from memory.databases import release_connection
+from memory.embeddings import get_embedder
 from memory.embeddings.base import Embedder, EmbeddingError
-from memory.embeddings.choice import embedding_choice, get_embedder
+from memory.embeddings.spaces import used_column, used_space
 from memory.metrics import timed
 from memory.models import Memory
-from memory.vectors import check_size, vector_text
+from memory.pending import (
+    EMBED_TASK,
+    batch_size,
+    clear_vectors,
+    embed_texts,
+    find_waiting,
+    write_vectors,
+)
 from plugins.registry import UnknownService, find_service
 
 log = structlog.get_logger(__name__)
 
-EMBED_TASK = "memory.embed_memories"
 WAKE_KEY = "memory:embedding-woken"
 # For so long the fleet sends no second wake-up, and the task that was woken lets texts gather.
 WAKE_SECONDS = 1
 # A cache that failed is not asked by the turns of the next seconds.
 CACHE_REST_SECONDS = 5.0
-# The local model answers one request at a time, and a turn's own question must not wait long for it.
-LOCAL_BATCH, REMOTE_BATCH = 32, 128
-# A text that the embedder refuses alone, while it takes others, is left for so long.
-REFUSED_REST_SECONDS = 600.0
-CLEAR_BATCH = 1000
 
-# What another worker writes at this moment is passed over: it is the same vector. The order of the locks is
-# always that of the ids, so that two never wait for each other.
-_UPDATE = """
-WITH made (id, embedding) AS (VALUES {rows}),
-held AS (
-    SELECT memory_memory.id FROM memory_memory JOIN made ON made.id = memory_memory.id
-    WHERE memory_memory.embedding IS NULL
-    ORDER BY memory_memory.id FOR UPDATE OF memory_memory SKIP LOCKED
-)
-UPDATE memory_memory SET embedding = made.embedding, embedding_model = %s
-FROM made JOIN held ON held.id = made.id
-WHERE memory_memory.id = made.id AND memory_memory.embedding IS NULL
-"""
-
-_Text = tuple[UUID, str]
-
-
-class _Resting:
-    """The texts that the embedder refused, each until when it is left alone."""
-
-    def __init__(self) -> None:
-        self._until: dict[UUID, float] = {}
-
-    def add(self, id: UUID) -> None:
-        self._until[id] = time.monotonic() + REFUSED_REST_SECONDS
-
-    def ids(self) -> list[UUID]:
-        now = time.monotonic()
-        self._until = {id: until for id, until in self._until.items() if until > now}
-        return list(self._until)
-
-
-_resting = _Resting()
 _one_at_a_time = threading.Lock()
 
 
 def find_unembedded_count() -> int:
-    """Count the memories that wait for a vector."""
-    return Memory.objects.unembedded().count()
+    """Count the memories that wait for a vector in the space in use."""
+    return Memory.objects.unembedded(used_column()).count()
+
+
+def is_embedding_due() -> bool:
+    """Tell whether memories wait for a vector that a worker could make now, in any space."""
+    return Memory.objects.unembedded(used_column()).exists() or filling.is_due()
 
 
 def embed_pending(limit: int = 4096) -> int:
-    """Give vectors to at most `limit` memories that have none, oldest first, and return how many got one.
+    """Give vectors to at most `limit` memories that have none, oldest first, and return how many were made.
 
-    Documents come after everything else.
+    Documents come after everything else. Then a space that is not in use is gone on with (`memory.filling`).
 
     No connection is held while the embedder works. Two workers that take the same rows are harmless. While
     one thread of this process is at it, the others have nothing to do and return 0.
     """
     if not _one_at_a_time.acquire(blocking=False):
         return 0
+    done, is_served = 0, False
     try:
-        return _embed_batches(limit)
-    except (EmbeddingError, UnknownService) as error:
-        log.warning("embedding_waits", error=error)
-        return 0
+        try:
+            done, is_served = _embed_batches(limit)
+        except (EmbeddingError, UnknownService) as error:
+            log.warning("embedding_waits", error=error)
+        # What the embedder in use cannot do does not keep another one from its work.
+        filled, is_more = filling.go_on(yields=is_served)
     finally:
         _one_at_a_time.release()
+    wakeups = find_service("wakeups") if is_more else None
+    if wakeups:
+        # At the end of the queue, behind what others wait for.
+        wakeups.wake(EMBED_TASK)
+    return done + filled
 
 
-def _embed_batches(limit: int) -> int:
+def _embed_batches(limit: int) -> tuple[int, bool]:
+    """Return how many vectors were made, and whether the embedder was there."""
+    space = used_space()
     embedder: Embedder | None = None
     done = 0
     while done < limit:
-        size = LOCAL_BATCH if embedding_choice().kind == "local" else REMOTE_BATCH
-        waiting = Memory.objects.unembedded().exclude(id__in=_resting.ids())
-        # What was said or learnt does not wait until a book has its vectors.
-        waiting = waiting.alias(is_document=Q(kind=Memory.Kind.DOCUMENT)).order_by(
-            "is_document", "created_at"
-        )
-        texts = list(waiting.values_list("id", "text")[: min(size, limit - done)])
+        texts = find_waiting(space.column, min(batch_size(space), limit - done))
         if not texts:
             break
         release_connection()
         embedder = embedder or get_embedder()
+        if space.name not in ("", embedder.name):
+            # Switched a moment ago: the next run is of the other space.
+            break
         try:
             with timed("embed"):
-                made = _embed(embedder, texts)
+                made = embed_texts(embedder, space, texts)
         except EmbeddingError as error:
             log.warning("embedding_waits", error=error, waiting_count=len(texts), done_count=done)
-            break
-        written = _write(made, embedder.name)
+            return done, False
+        written = write_vectors(space.column, made, embedder.name)
         done += written
         if made and not written:
             # Another worker is at the same rows.
             break
-    return done
-
-
-def _embed(embedder: Embedder, texts: Sequence[_Text]) -> list[tuple[UUID, list[float]]]:
-    """Embed the texts together; where that fails, one by one, so that one bad text holds up no others."""
-    try:
-        vectors = embedder.embed([text for _, text in texts])
-    except EmbeddingError:
-        if len(texts) > 1:
-            return _embed_singly(embedder, texts)
-        raise
-    for vector in vectors:
-        check_size(vector, embedder.name)
-    return [(id, vector) for (id, _), vector in zip(texts, vectors, strict=True)]
-
-
-def _embed_singly(embedder: Embedder, texts: Sequence[_Text]) -> list[tuple[UUID, list[float]]]:
-    made: list[tuple[UUID, list[float]]] = []
-    refused: list[UUID] = []
-    for id, text in texts:
-        try:
-            made += _embed(embedder, [(id, text)])
-        except EmbeddingError:
-            refused.append(id)
-            if len(refused) > len(made) + 1:
-                # So many failures are no bad text: the embedder is away.
-                break
-    if not made:
-        raise EmbeddingError(f"{embedder.name} takes none of the texts.")
-    for id in refused:
-        log.warning("embedding_refused", memory_id=str(id), rest_seconds=REFUSED_REST_SECONDS)
-        _resting.add(id)
-    return made
-
-
-def _write(made: Sequence[tuple[UUID, list[float]]], model: str) -> int:
-    if not made:
-        return 0
-    rows = ", ".join(["(%s::uuid, %s::vector)"] * len(made))
-    parameters: list[Any] = []
-    for id, vector in made:
-        parameters += (id, vector_text(vector))
-    with timed("write_vectors"), connection.cursor() as cursor:
-        cursor.execute(_UPDATE.format(rows=rows), [*parameters, model])
-        return int(cursor.rowcount)
+    return done, True
 
 
 # Waking ---------------------------------------------------------------------------------------------------
@@ -215,11 +149,4 @@ def _is_first(now: float) -> bool:
 
 def clear_embeddings(model: str) -> Iterator[int]:
     """Take the vectors of this model away, so that they are made anew; yield how many, batch by batch."""
-    while True:
-        ids = Memory.objects.filter(embedding_model=model, embedding__isnull=False).values("id")[:CLEAR_BATCH]
-        cleared = Memory.objects.filter(id__in=list(ids.values_list("id", flat=True))).update(
-            embedding=None, embedding_model=""
-        )
-        if not cleared:
-            return
-        yield cleared
+    yield from clear_vectors(used_column(), only=model)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 
 from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
@@ -18,6 +19,7 @@ from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
 from eliza_site.environment import SQLITE_ENGINE
+from memory.embeddings.spaces import CACHE_KEY
 from memory.stores import row_security
 from tests.postgresql import reason_of
 from transports.models import Connection
@@ -47,6 +49,12 @@ def _servers_are_well() -> None:
     """Forget what an earlier test taught of a server that failed."""
     cache_circuit().succeed()
     broker_circuit().succeed()
+
+
+@pytest.fixture(autouse=True)
+def _no_vector_spaces(_servers_are_well: None) -> None:
+    """Let the settings say which vectors are used, so that no statement of a test is a look for other spaces."""
+    cache.set(CACHE_KEY, (), timeout=3600)
 
 
 @pytest.fixture

@@ -23,7 +23,10 @@ NATIVE_DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3
 
 
 class OpenAIEmbedder:
-    """The embeddings of one model of one server. Threads may share it."""
+    """The embeddings of one model of one server. Threads may share it.
+
+    With `dimensions` 0, vectors of any size are taken: so a model is asked which it makes.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class OpenAIEmbedder:
         connect_timeout_seconds: float = 5.0,
     ) -> None:
         # Only these models can be asked for fewer numbers; the name says so, as such vectors don't mix.
-        self._is_shortened = NATIVE_DIMENSIONS.get(model, dimensions) != dimensions
+        self._is_shortened = dimensions > 0 and NATIVE_DIMENSIONS.get(model, dimensions) != dimensions
         self.name = f"{model}-{dimensions}" if self._is_shortened else model
         self.dimensions = dimensions
         self.base_url = base_url
@@ -65,11 +68,12 @@ class OpenAIEmbedder:
             reason = translate(error, base_url=self.base_url, model=self._model)
             raise EmbeddingError(str(reason), quotes_others=reason.quotes_others) from error
         rows = self._rows_of(body, len(texts))
-        if rows.shape[1] != self.dimensions:
+        if self.dimensions and rows.shape[1] != self.dimensions:
             raise EmbeddingError(
-                f"{self._model} makes vectors of {rows.shape[1]} numbers, not {self.dimensions} as expected: "
-                f"set EMBEDDING_DIMENSIONS={rows.shape[1]} and run `manage.py clear_embeddings`, or set "
-                "EMBEDDING_MODEL back to the model that made the vectors which are kept."
+                f"{self._model} makes vectors of {rows.shape[1]} numbers, not {self.dimensions} as expected: set "
+                "EMBEDDING_MODEL back to the model that made the vectors which are kept, and begin another with "
+                "`manage.py reembed_memories`; where nothing is kept yet, set "
+                f"EMBEDDING_DIMENSIONS={rows.shape[1]}."
             )
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         if not np.isfinite(rows).all() or not (lengths > 0).all():

@@ -1,8 +1,8 @@
 """Decides which server and which model answer, from the settings and an agent's own choice.
 
 The pipeline asks `choose_model`; the page and `doctor` ask `describe_models`; the registry's service
-`embedder` is made by `make_embedder`. The client's package is imported where it is first needed: it takes 0.7 s of CPU,
-and few commands ask a model.
+`embedder` is made by `make_embedder`, those of other vector spaces by `make_space_embedder`. The client's package is
+imported where it is first needed: it takes 0.7 s of CPU, and few commands ask a model.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.db import DatabaseError
 
+from agents.fields import unseal
 from agents.llm.base import ModelClass, TextModel
 from agents.llm.limits import Gate, GatedModel
 from agents.llm.local_server import DEMONSTRATION_MODEL
 from agents.llm.scripted import find_script, is_script
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
-from memory.embeddings.choice import OPENAI_BASE_URL, embedding_choice
+from memory.embeddings.choice import OPENAI_BASE_URL, EmbeddingChoice, embedding_choice
+from memory.embeddings.choice import make_embedder as local_embedder
+from memory.embeddings.spaces import choice_of, used_space
 
 logger = logging.getLogger(__name__)
 
 # Quick models that answer without thinking aloud first; MODEL_SMALL and MODEL_LARGE name others.
 DEFAULT_SMALL = "gpt-4.1-mini"
 DEFAULT_LARGE = "gpt-4.1"
+PROBE = "hello " * 20
 LISTING_SECONDS = 5.0
 LISTING_KEPT_SECONDS = 60.0
 
@@ -99,7 +104,7 @@ def describe_models() -> ModelsDescription:
         )
     embedding_sentence = embedding_error = ""
     try:
-        embedding_sentence = embedding_choice().sentence
+        embedding_sentence = _choice_in_use().sentence
     except EmbeddingError as error:
         embedding_error = str(error)
     return ModelsDescription(
@@ -113,6 +118,14 @@ def describe_models() -> ModelsDescription:
     )
 
 
+def _choice_in_use() -> EmbeddingChoice:
+    try:
+        return choice_of(used_space())
+    except DatabaseError:
+        # Who asks while the database is away is told what the settings say.
+        return embedding_choice()
+
+
 def make_embedder() -> Embedder:
     """Make the remote embedder that the settings name; the registry's service `embedder`.
 
@@ -121,16 +134,40 @@ def make_embedder() -> Embedder:
     choice = embedding_choice()
     if choice.kind != "remote":
         raise EmbeddingError(f"{choice.sentence} There is no server of embeddings to ask.")
+    return _remote_embedder(choice, settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY)
+
+
+def make_space_embedder(choice: EmbeddingChoice, sealed_key: str) -> Embedder:
+    """Make the remote embedder of a vector space, with its own encrypted key; the service `remote_embedders`."""
+    return _remote_embedder(choice, unseal(sealed_key, what=f"The key of the vector space of {choice.model}"))
+
+
+def ask_embedder(choice: EmbeddingChoice, api_key: str) -> tuple[str, int]:
+    """Ask for one vector, and return the embedder's name and how many numbers the vector has.
+
+    Where the choice has no size, any will do.
+    Raises: EmbeddingError.
+    """
+    embedder = _embedder_of(choice, api_key) if choice.kind == "remote" else local_embedder(choice)
+    # Too long to be remembered: the embedder itself is to answer.
+    (vector,) = embedder.embed([PROBE])
+    return embedder.name, len(vector)
+
+
+def _remote_embedder(choice: EmbeddingChoice, api_key: str) -> Embedder:
+    return BatchingEmbedder(_embedder_of(choice, api_key), max_batch=128, concurrency=2)
+
+
+def _embedder_of(choice: EmbeddingChoice, api_key: str) -> Embedder:
     from agents.llm.openai_embeddings import OpenAIEmbedder
 
-    embedder = OpenAIEmbedder(
+    return OpenAIEmbedder(
         base_url=choice.base_url,
-        api_key=settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY,
+        api_key=api_key,
         model=choice.model,
         dimensions=choice.dimensions,
         connect_timeout_seconds=settings.MODEL_CONNECT_TIMEOUT_SECONDS,
     )
-    return BatchingEmbedder(embedder, max_batch=128, concurrency=2)
 
 
 _override: TextModel | None = None

@@ -38,7 +38,7 @@ def recall_memories(scene: Scene, trace: Trace) -> Recollection:
                     }
                 ),
             ),
-            embed=_embed,
+            embedder=_PatientEmbedder,
         )
         step.error = found.error
         found = replace(found, memories=tuple(cite(found.memories)))
@@ -55,8 +55,20 @@ def recall_memories(scene: Scene, trace: Trace) -> Recollection:
         return found
 
 
-def _embed(texts: Sequence[str]) -> list[list[float]]:
-    try:
-        return call_within(EMBEDDING_SECONDS, get_embedder().embed, texts)
-    except TimeLimitExceeded as error:
-        raise EmbeddingError(str(error)) from error
+class _PatientEmbedder:
+    """The embedder of the space in use, waited for on a thread."""
+
+    def __init__(self) -> None:
+        self._embedder = get_embedder()
+        self.name = self._embedder.name
+        self.dimensions = self._embedder.dimensions
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Embed the texts.
+
+        Raises: EmbeddingError, also where it takes too long.
+        """
+        try:
+            return call_within(EMBEDDING_SECONDS, self._embedder.embed, texts)
+        except TimeLimitExceeded as error:
+            raise EmbeddingError(str(error)) from error

@@ -8,7 +8,7 @@ from agents.llm.scripted import is_script
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
-from memory.embeddings.choice import embedding_choice
+from memory.embeddings.spaces import choice_of, used_space
 
 MAX_NAMED = 8
 
@@ -46,9 +46,9 @@ def _ask(described: ModelsDescription) -> list[Finding]:
 
 
 def look_at_embeddings() -> list[Finding]:
-    """Embed a few words, and see whether its vector is of the size that the settings promise."""
+    """Embed a few words, and see whether the vector is of the size that the settings, or the space in use, promise."""
     try:
-        choice = embedding_choice()
+        choice = choice_of(used_space())
         # Too long to be remembered: the embedder itself is to answer.
         vector = get_embedder().embed(["hello " * 20])[0]
     except (EmbeddingError, ImportError) as error:

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from agents.fields import EncryptionKeyError
+from agents.fields import EncryptionKeyError, unseal
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from eliza_site.sqlite.one_worker import NOTE
 from memory.dimensions import check_dimensions
-from memory.embeddings.choice import embedding_choice
+from memory.embeddings.spaces import sealed_keys, used_space
 from memory.stores import row_security
 from transports.models import Connection
 
@@ -96,7 +96,7 @@ def look_at_vectors() -> list[Finding]:
     if found:
         return found
     index = "no index is needed" if settings.IS_SQLITE else "their index stands"
-    return [ok(f"All have {embedding_choice().dimensions} numbers, and {index}.")]
+    return [ok(f"All have {used_space().choice.dimensions} numbers, and {index}.")]
 
 
 def look_at_wall() -> list[Finding]:
@@ -115,6 +115,8 @@ def look_at_secrets() -> list[Finding]:
     try:
         for model in (Character, Connection):
             list(model.objects.values_list("secrets", flat=True)[:SECRETS_LOOKED_AT])
+        for sealed in sealed_keys():
+            unseal(sealed, what="The key of a vector space")
     except EncryptionKeyError as error:
         return [
             wrong(str(error), "Put the key that the secrets were written with into FIELD_ENCRYPTION_KEY.")

@@ -1,6 +1,6 @@
-"""Which embedder this installation uses: the one place that states the rule, and the one door to it.
+"""Which embedder the settings choose, and what a model's name means: the one place that states the rules.
 
-The rest of `memory` calls `get_embedder`; `agents.llm.router` makes the remote one by `embedding_choice`.
+`memory.embeddings.spaces` says which one is in use; `agents.llm.router` makes the remote one by `embedding_choice`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ class EmbeddingChoice:
     model: str
     dimensions: int
     base_url: str = ""
+
+    @property
+    def settings(self) -> str:
+        """Return the settings that choose it, as a `.env` file has them."""
+        parts = [f"EMBEDDING_MODEL={self.model}", f"EMBEDDING_DIMENSIONS={self.dimensions}"]
+        return " ".join([*parts, f"EMBEDDING_BASE_URL={self.base_url}"] if self.base_url else parts)
 
     @property
     def sentence(self) -> str:
@@ -97,13 +103,39 @@ def _local_choice(model: str) -> EmbeddingChoice:
     return EmbeddingChoice(kind="local", model=LOCAL_MODEL, dimensions=LOCAL_DIMENSIONS)
 
 
-def get_embedder() -> Embedder:
-    """Return this process' embedder, behind fronts that remember short texts and join concurrent calls into one.
+def choice_named(model: str, *, dimensions: int = 0, base_url: str = "") -> EmbeddingChoice:
+    """Decide what a model's name means, beside the settings: without an address it is one that runs here, or is looked
+    for where the settings have a server. `dimensions` is 0 in the choice too where nobody knows them.
 
-    A remote one is the service `embedder` of the registry.
-    Raises: EmbeddingError where the settings allow none.
+    Raises: EmbeddingError where no server could have the model, or it makes another size.
     """
-    return _make_embedder(embedding_choice())
+    if not base_url and model == HASHED_MODEL:
+        return EmbeddingChoice(kind="hashed", model=model, dimensions=dimensions or LOCAL_DIMENSIONS)
+    if not base_url and model == LOCAL_MODEL:
+        if dimensions not in (0, LOCAL_DIMENSIONS):
+            raise EmbeddingError(f"{LOCAL_MODEL} makes {LOCAL_DIMENSIONS} numbers, not {dimensions}.")
+        return EmbeddingChoice(kind="local", model=model, dimensions=LOCAL_DIMENSIONS)
+    base_url = base_url or settings.EMBEDDING_BASE_URL or settings.OPENAI_BASE_URL
+    if not base_url and settings.OPENAI_API_KEY:
+        base_url = OPENAI_BASE_URL
+    if not base_url:
+        raise EmbeddingError(
+            f"No server is set that could have {model}: name it with --base-url, or choose {LOCAL_MODEL} or "
+            f"{HASHED_MODEL}, which run here."
+        )
+    size = dimensions or KNOWN_DIMENSIONS.get(model, 0)
+    return EmbeddingChoice(kind="remote", model=model, dimensions=size, base_url=base_url)
+
+
+def key_in_settings(base_url: str) -> str:
+    """Return the settings' key for this server; "" where they know none for it: no other server is to see it."""
+    place = base_url.rstrip("/")
+    if settings.EMBEDDING_BASE_URL and place == settings.EMBEDDING_BASE_URL.rstrip("/"):
+        return str(settings.EMBEDDING_API_KEY or settings.OPENAI_API_KEY)
+    if place == (settings.OPENAI_BASE_URL or OPENAI_BASE_URL).rstrip("/"):
+        own = "" if settings.EMBEDDING_BASE_URL else settings.EMBEDDING_API_KEY
+        return str(own or settings.OPENAI_API_KEY)
+    return ""
 
 
 def import_packages() -> None:
@@ -117,7 +149,8 @@ def import_packages() -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _make_embedder(choice: EmbeddingChoice) -> Embedder:
+def make_embedder(choice: EmbeddingChoice) -> Embedder:
+    """Make the embedder of a choice once a process; the remote one is that of the settings, the service `embedder`."""
     if choice.kind == "remote":
         return RememberingEmbedder(get_service("embedder"), source=choice.base_url)
     if choice.kind == "hashed":

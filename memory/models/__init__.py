@@ -7,6 +7,7 @@ from memory.models.fact import Fact
 from memory.models.goal import Goal, Objective
 from memory.models.memory import Memory
 from memory.models.relationship import Relationship
+from memory.models.vector_space import VectorSpace
 
 __all__ = [
     "Chunk",
@@ -19,4 +20,5 @@ __all__ = [
     "Memory",
     "Objective",
     "Relationship",
+    "VectorSpace",
 ]

@@ -11,8 +11,9 @@ from memory.querysets import MemoryQuerySet
 class Memory(models.Model):
     """Something kept, for one agent. Its scope says who may see it surface.
 
-    The vector's column has no fixed size, so that vectors of several models may stand side by side; each
-    names its model, and each size has an index of its own (`memory.stores.postgres`).
+    Two columns can hold a vector each, so that those of two models stand side by side; which of them recall asks, the
+    vector space in use says (`memory.embeddings.spaces`). A vector's column has no fixed size; each vector names its
+    model, and each size has an index of its own (`memory.stores.postgres`).
     """
 
     class Kind(models.TextChoices):
@@ -46,6 +47,9 @@ class Memory(models.Model):
     text = models.TextField()
     embedding = VectorField(null=True, blank=True)
     embedding_model = models.CharField(max_length=100, blank=True)
+    second_embedding = VectorField(null=True, blank=True)
+    # Null, because a default would have to be written by whatever code of before this column still runs.
+    second_embedding_model = models.CharField(max_length=100, null=True, blank=True)
     importance = models.FloatField(default=0.5, validators=UNIT_INTERVAL)
     source_messages = models.JSONField(default=list, blank=True)
     source_key = models.CharField(

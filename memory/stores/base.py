@@ -57,6 +57,7 @@ class Sought:
 class Wanted:
     """What candidates are asked for, and for whom. `kinds` None means all of them.
 
+    `column` has the vectors of the same model.
     Shape: `vector` has the embedder's dimensions; None where there is none.
     """
 
@@ -67,6 +68,7 @@ class Wanted:
     sought: Sought
     vector: Sequence[float] | None = None
     embedding_model: str = ""
+    column: str = "embedding"
     exclude_message_ids: frozenset[UUID] = frozenset()
     kinds: tuple[str, ...] | None = None
     spans: tuple[Span, ...] = ()

@@ -75,8 +75,12 @@ CROSS JOIN LATERAL (({before}) UNION ALL ({after})) AS beside
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a statement is compiled for. Without a vector, `dimensions` is 0; `is_walled` where row security stands."""
+    """What a statement is compiled for: `column` has the vectors, and without a vector `dimensions` is 0.
 
+    `is_walled` where row level security stands.
+    """
+
+    column: str
     dimensions: int
     terms: int
     exact_up_to: int
@@ -165,7 +169,8 @@ def _distance(table: str, shape: Shape) -> str:
     if not shape.dimensions:
         return "NULL::float8"
     return (
-        f"CASE WHEN {table}.embedding_model = $model$ AND vector_dims({table}.embedding) = {shape.dimensions}"
+        f"CASE WHEN {table}.{shape.column}_model = $model$"
+        f" AND vector_dims({table}.{shape.column}) = {shape.dimensions}"
         f" THEN {_nearness(table, shape)} END"
     )
 
@@ -174,7 +179,7 @@ def _nearness(table: str, shape: Shape) -> str:
     """Return the distance as the index knows it. A size in the vector's type would be checked for every row."""
     kind = indexed_field(shape.dimensions).db_type(connection)
     type = "vector" if shape.dimensions <= VECTOR_INDEX_MAX else "halfvec"
-    return f"({table}.embedding::{kind}) <=> $vector$::{type}"
+    return f"({table}.{shape.column}::{kind}) <=> $vector$::{type}"
 
 
 def _points(table: str, shape: Shape) -> str:
@@ -216,8 +221,8 @@ def _core(shape: Shape) -> str:
         parts.append(f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}")
         # Word for word the index' own expression and condition, by which PostgreSQL knows it.
         near = among.filter(
-            _condition(f"vector_dims({TABLE}.embedding) = {shape.dimensions}"),
-            _condition(f"{TABLE}.embedding_model = $model$"),
+            _condition(f"vector_dims({TABLE}.{shape.column}) = {shape.dimensions}"),
+            _condition(f"{TABLE}.{shape.column}_model = $model$"),
         ).order_by(_number(_nearness(TABLE, shape)))
         parts.append(_sql(near.values("id")[: shape.nearest]))
     if shape.terms:

@@ -1,13 +1,13 @@
-"""What memory asks of PostgreSQL beyond Django: the vector extension and an index for each size of vector.
+"""What memory asks of PostgreSQL beyond Django: the vector extension, and the types by which vectors are indexed.
 
-Called by migrations, `doctor` and system checks.
+Called by migrations; `memory.stores.indexes` makes the indexes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 from django.db.models import Field, Func, IntegerField
@@ -62,11 +62,6 @@ class VectorTooLarge(ValueError):
     """A vector has more numbers than pgvector can index."""
 
 
-def vector_index_name(dimensions: int) -> str:
-    """Return the name of the HNSW index for vectors of this size."""
-    return f"memory_embedding_{dimensions}_hnsw"
-
-
 def indexed_field(dimensions: int) -> Field[Any, Any]:
     """Return the type by which vectors of this size are indexed: half floats where whole ones are too long.
 
@@ -81,34 +76,3 @@ def indexed_field(dimensions: int) -> Field[Any, Any]:
         "EMBEDDING_DIMENSIONS to fewer, where the model can shorten its vectors, or choose another "
         "EMBEDDING_MODEL."
     )
-
-
-def create_vector_index(dimensions: int) -> None:
-    """Create the HNSW index for vectors of this size unless it is there.
-
-    Raises: VectorTooLarge.
-    Source: Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW, 2018.
-    """
-    size = int(dimensions)
-    kind = indexed_field(size).db_type(connection)
-    operators = "halfvec_cosine_ops" if size > VECTOR_INDEX_MAX else "vector_cosine_ops"
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Building over many rows takes longer than a statement of a turn may.
-        cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute(
-            f"CREATE INDEX IF NOT EXISTS {vector_index_name(size)} ON memory_memory"
-            f" USING hnsw ((embedding::{kind}) {operators}) WHERE vector_dims(embedding) = {size}"
-        )
-
-
-def has_vector_index(dimensions: int) -> bool:
-    """Tell whether the index for vectors of this size is there and usable. SQLite needs none: it compares all."""
-    if connection.vendor != "postgresql":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = to_regclass(%s)",
-            [vector_index_name(dimensions)],
-        )
-        row = cursor.fetchone()
-    return bool(row and row[0])

@@ -73,6 +73,7 @@ def _rare(known: Sequence[tuple[float, str]], total: float) -> str | None:
 
 def _shape(wanted: Wanted) -> Shape:
     return Shape(
+        column=wanted.column,
         dimensions=len(wanted.vector) if wanted.vector is not None else 0,
         terms=term_slots(len(wanted.sought.queries)),
         kinds=None if wanted.kinds is None else tuple(sorted(wanted.kinds)),

@@ -36,6 +36,7 @@ from memory.models import (
     Memory,
     Objective,
     Relationship,
+    VectorSpace,
 )
 from plugins.models import Event, Plugin, PluginState, ScheduledTask, TaskRun
 from transports.models import ApiKey, Connection
@@ -343,6 +344,15 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     rows.conversations = create(
         Conversation,
         (Conversation(agent=rows.agents[n], room=rows.rooms[n], heard_at=now) for n in numbers),
+    )
+    rows.spaces = create(
+        VectorSpace,
+        (
+            VectorSpace(
+                name=f"{prefix}-{n}", model=prefix, dimensions=64, kind="hashed", state="removed", rate=4.2
+            )
+            for n in numbers
+        ),
     )
     others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
     rows.relationships = create(

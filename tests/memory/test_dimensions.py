@@ -6,18 +6,14 @@ from typing import Any
 
 import pytest
 from django.core.checks import Tags, run_checks
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from memory.dimensions import check_dimensions, ensure_vector_index
+from memory.embeddings.spaces import forget_known_spaces
 from memory.memories import remember
-from memory.models import Memory
-from memory.stores.postgres import (
-    VectorTooLarge,
-    create_vector_index,
-    has_vector_index,
-    indexed_field,
-    vector_index_name,
-)
+from memory.models import Memory, VectorSpace
+from memory.stores.indexes import create_vector_index, has_vector_index, vector_index_name
+from memory.stores.postgres import VectorTooLarge, indexed_field
 
 
 def _checks() -> list[Any]:
@@ -38,6 +34,7 @@ def test_another_models_vectors_are_an_error_with_its_cure(scene: Any, settings:
     assert "1 memories have vectors of hashed-384 (384 numbers)" in error.msg
     assert "text-embedding-3-small (1536)" in error.msg
     assert "EMBEDDING_DIMENSIONS to 384" in error.hint
+    assert "manage.py reembed_memories --model text-embedding-3-small" in error.hint
     assert "manage.py clear_embeddings --model hashed-384 --yes" in error.hint
 
 
@@ -89,5 +86,75 @@ def test_long_vectors_are_recalled_through_their_index(scene: Any, settings: Any
 def test_a_database_without_tables_yet_has_no_problem(db: None, settings: Any, monkeypatch: Any) -> None:
     settings.EMBEDDING_MODEL, settings.EMBEDDING_BASE_URL = "hashed", ""
     monkeypatch.setattr("memory.dimensions._has_table", lambda: False)
+    assert check_dimensions() == []
+    ensure_vector_index()
+
+
+def _space(column: str, dimensions: int, state: str) -> None:
+    VectorSpace.objects.create(
+        column=column or None,
+        name=f"hashed-{dimensions}",
+        model="hashed",
+        dimensions=dimensions,
+        kind="hashed",
+        state=state,
+    )
+    forget_known_spaces()
+
+
+def test_a_fleet_that_was_switched_says_what_to_set(scene: Any, settings: Any) -> None:
+    _space("embedding", 384, "kept")
+    _space("second_embedding", 256, "used")
+    create_vector_index(256, "second_embedding")
+    (warning,) = check_dimensions()
+    assert warning.id == "memory.W002"
+    assert "choose hashed (384 numbers), but the fleet uses hashed (256)" in warning.message
+    assert warning.cure == "Set EMBEDDING_MODEL=hashed EMBEDDING_DIMENSIONS=256"
+    assert [message.id for message in _checks()] == ["memory.W002"], "no error: the fleet starts"
+    settings.EMBEDDING_DIMENSIONS = 256
+    assert check_dimensions() == []
+    # What was in use before is known still when it is gone.
+    VectorSpace.objects.filter(dimensions=384).update(state="removed", column=None)
+    settings.EMBEDDING_DIMENSIONS = 384
+    assert [problem.id for problem in check_dimensions()] == ["memory.W002"]
+
+
+def test_settings_that_are_neither_space_are_an_error_with_its_cure(scene: Any, settings: Any) -> None:
+    _space("embedding", 384, "used")
+    _space("second_embedding", 256, "filling")
+    assert check_dimensions() == []
+    settings.EMBEDDING_DIMENSIONS = 128
+    (error,) = check_dimensions()
+    assert (error.id, error.is_fatal) == ("memory.E001", True)
+    assert "Set EMBEDDING_MODEL=hashed EMBEDDING_DIMENSIONS=384" in error.cure
+    assert "reembed_memories --model hashed" in error.cure
+
+
+def test_strange_vectors_in_use_are_an_error_and_those_beside_them_none(scene: Any) -> None:
+    _space("embedding", 384, "used")
+    _space("second_embedding", 256, "filling")
+    remember([scene.embedded("text")])
+    Memory.objects.update(second_embedding=[1.0], second_embedding_model="of before")
+    assert check_dimensions() == []
+    Memory.objects.update(embedding_model="another")
+    (error,) = check_dimensions()
+    assert (error.id, "clear_embeddings --model another --yes" in error.cure) == ("memory.E001", True)
+
+
+def test_a_migration_makes_the_index_of_the_space_in_use(scene: Any) -> None:
+    _space("second_embedding", 96, "used")
+    assert "memory.W001" in [problem.id for problem in check_dimensions()]
+    ensure_vector_index()
+    assert has_vector_index(96, "second_embedding")
+
+
+def test_before_the_table_of_spaces_is_there_the_settings_speak(scene: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("memory.dimensions._has_table", lambda name="memory_memory": name == "memory_memory")
+
+    def missing() -> Any:
+        raise DatabaseError("no such table")
+
+    monkeypatch.setattr("memory.dimensions.known_spaces", missing)
+    monkeypatch.setattr("memory.embeddings.spaces.known_spaces", missing)
     assert check_dimensions() == []
     ensure_vector_index()

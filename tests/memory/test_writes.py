@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from memory import tasks, writes
+from memory import pending, tasks, writes
 from memory.embeddings.base import EmbeddingError
 from memory.memories import remember
 from memory.models import Memory
@@ -43,7 +43,7 @@ class Moody:
 def embedder(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Moody:
     moody = Moody(scene.embedder)
     monkeypatch.setattr(writes, "get_embedder", lambda: moody)
-    monkeypatch.setattr(writes, "_resting", writes._Resting())
+    monkeypatch.setattr(pending, "resting", pending.Resting())
     return moody
 
 

@@ -58,7 +58,7 @@ def test_fewer_numbers_are_asked_for_where_the_model_can(server: OpenAIServer) -
 
 
 def test_a_change_of_dimensions_is_an_error_with_its_cure(server: OpenAIServer) -> None:
-    with pytest.raises(EmbeddingError, match=r"100 numbers.*EMBEDDING_DIMENSIONS=100.*clear_embeddings"):
+    with pytest.raises(EmbeddingError, match=r"100 numbers.*reembed_memories.*EMBEDDING_DIMENSIONS=100"):
         make(server, "fail:dimensions").embed(["a cat"])
 
 

@@ -12,11 +12,14 @@ from django.core.management import call_command
 from django.db import connection as database
 
 from agents import work
+from agents.fields import seal
 from agents.inbox import receive
 from agents.models import Character, Delivery, Lane, Turn
 from eliza_site.doctor import LOOKS, Look, examine, fleet, models, plugins, site, stores
 from eliza_site.doctor.findings import Finding, Level, note, ok, wrong
-from memory.models import Memory
+from memory.embeddings.spaces import forget_known_spaces
+from memory.models import Memory, VectorSpace
+from memory.stores.indexes import create_vector_index
 from tests.doubles.openai_server import OpenAIServer
 from transports.models import Connection
 
@@ -126,6 +129,44 @@ def test_vectors_of_another_model_are_wrong(incoming: Any, model: Any) -> None:
     Memory.objects.filter(embedding__isnull=False).update(embedding_model="other")
     (text,) = the(stores.look_at_vectors(), Level.WRONG)
     assert "other" in text
+
+
+def test_settings_that_a_switch_left_behind_are_told_with_what_to_set(agent: Any) -> None:
+    for column, dimensions, state in (("embedding", 384, "kept"), ("second_embedding", 256, "used")):
+        VectorSpace.objects.create(
+            column=column,
+            name=f"hashed-{dimensions}",
+            model="hashed",
+            dimensions=dimensions,
+            kind="hashed",
+            state=state,
+        )
+    forget_known_spaces()
+    create_vector_index(256, "second_embedding")
+    (found,) = stores.look_at_vectors()
+    assert (found.level, found.cure) == (Level.NOTE, "Set EMBEDDING_MODEL=hashed EMBEDDING_DIMENSIONS=256")
+    assert the(models.look_at_embeddings(), Level.OK) == [
+        "Embeddings come from hashed on this machine, 256 numbers each."
+    ]
+
+
+def test_the_key_of_a_vector_space_that_cannot_be_read_is_wrong(agent: Any, settings: Any) -> None:
+    from cryptography.fernet import Fernet
+
+    settings.FIELD_ENCRYPTION_KEY = [Fernet.generate_key().decode()]
+    VectorSpace.objects.create(
+        column="embedding",
+        name="m",
+        model="m",
+        dimensions=8,
+        kind="remote",
+        state="used",
+        sealed_key=seal("sk-of-its-own"),
+    )
+    assert the(stores.look_at_secrets(), Level.WRONG) == []
+    settings.FIELD_ENCRYPTION_KEY = [Fernet.generate_key().decode()]
+    (text,) = the(stores.look_at_secrets(), Level.WRONG)
+    assert "The key of a vector space can't be read" in text
 
 
 def test_no_worker_and_no_dispatcher_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

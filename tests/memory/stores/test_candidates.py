@@ -12,13 +12,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from memory.embeddings.spaces import forget_known_spaces, used_space
 from memory.memories import remember
+from memory.models import VectorSpace
 from memory.questions import SPACELESS
 from memory.retrieval import recall
 from memory.stores import candidates, postgres_recall
 from memory.stores.base import nearest_for
 from memory.stores.candidates import exact_up_to, term_slots
-from memory.stores.postgres import create_vector_index
+from memory.stores.indexes import create_vector_index
 from memory.stores.postgres_words import forget_common_words
 
 VOCABULARY = (
@@ -83,6 +85,31 @@ def test_where_much_is_visible_the_indexes_are_asked_and_nothing_is_read_in_whol
     assert "never executed" not in walked
     read = [int(number) for number in re.findall(r"on memory_memory.*actual rows=(\d+)", plan)]
     assert max(read) <= 2001, "what may be visible is counted so far, and nothing else is read in whole"
+
+
+def test_a_space_in_the_other_column_is_asked_through_its_own_index(crowded: Any) -> None:
+    by_first = [hit.id for hit in crowded.recall(QUESTION)]
+    execute("UPDATE memory_memory SET second_embedding = embedding, second_embedding_model = embedding_model")
+    execute("UPDATE memory_memory SET embedding = NULL, embedding_model = ''")
+    VectorSpace.objects.create(
+        column="second_embedding",
+        name="hashed-384",
+        model="hashed",
+        dimensions=384,
+        kind="hashed",
+        state="used",
+    )
+    forget_known_spaces()
+    create_vector_index(384, "second_embedding")
+    execute("ANALYZE memory_memory")
+    for way in ("seqscan", "hashjoin", "mergejoin"):
+        execute(f"SET LOCAL enable_{way} = off")
+    assert used_space().column == "second_embedding"
+    plan = plan_of(crowded, QUESTION)
+    (walked,) = lines_of(plan, "memory_second_embedding_384_hnsw")
+    assert "never executed" not in walked
+    assert list(lines_of(plan, "memory_embedding_384_hnsw")) == []
+    assert len({hit.id for hit in crowded.recall(QUESTION)} & set(by_first)) >= 8
 
 
 def test_where_little_is_visible_the_indexes_are_not_walked(crowded: Any) -> None:

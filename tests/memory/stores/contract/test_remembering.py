@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from memory import writes
+from memory import pending, writes
 from memory.embeddings import get_embedder
 from memory.memories import remember
 from memory.models import Memory
@@ -69,7 +69,7 @@ def test_a_very_long_text_is_kept_whole(scene: Any) -> None:
 
 
 def test_vectors_that_come_later_are_recalled_by(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writes, "_resting", writes._Resting())
+    monkeypatch.setattr(pending, "resting", pending.Resting())
     remember([scene.draft("the kettle sings"), scene.draft("")])
     vector = get_embedder().embed(["the kettle sings"])[0]
     here = {"agent_id": scene.agent.id, "room_id": scene.group.id, "person_id": scene.ann.id}

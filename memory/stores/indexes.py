@@ -1,0 +1,111 @@
+"""The indexes that vectors need, made and dropped while everybody writes: one of nearness for each column and size, and
+one of what has no vector yet for each column that is filled.
+
+`memory.filling` has them made, `memory.vector_spaces` dropped; migrations, `doctor` and system checks look at them.
+"""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from memory.databases import unhurried_cursor
+from memory.stores.postgres import VECTOR_INDEX_MAX, indexed_field
+
+FIRST_COLUMN = "embedding"
+# Over many rows HNSW is built several times faster where its graph fits into this.
+BUILD_MEMORY = "256MB"
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('memory-indexes', 0))"
+
+
+def vector_index_name(dimensions: int, column: str = FIRST_COLUMN) -> str:
+    """Return the name of the HNSW index for the column's vectors of this size."""
+    return f"memory_{column}_{dimensions}_hnsw"
+
+
+def waiting_index_name(column: str) -> str:
+    """Return the name of the index of what has no vector in this column yet, in the order in which it is made."""
+    return f"memory_without_{column}"
+
+
+def create_vector_index(dimensions: int, column: str = FIRST_COLUMN) -> bool:
+    """Create the HNSW index for the column's vectors of this size; tell whether it stands.
+
+    Where it does not, another process is at an index just now.
+    Raises: VectorTooLarge.
+    Source: Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW, 2018.
+    """
+    size = int(dimensions)
+    kind = indexed_field(size).db_type(connection)
+    operators = "halfvec_cosine_ops" if size > VECTOR_INDEX_MAX else "vector_cosine_ops"
+    return _create(
+        vector_index_name(size, column),
+        f"USING hnsw (({column}::{kind}) {operators}) WHERE vector_dims({column}) = {size}",
+    )
+
+
+def create_waiting_index(column: str) -> bool:
+    """Create the index of what has no vector in this column; tell whether it stands, as `create_vector_index` does.
+
+    Documents stand last in it.
+    """
+    return _create(waiting_index_name(column), f"((kind = 'document'), created_at) WHERE {column} IS NULL")
+
+
+def drop_indexes(column: str, dimensions: int) -> None:
+    """Drop the column's indexes, unless they are gone."""
+    with unhurried_cursor() as cursor:
+        for name in (vector_index_name(dimensions, column), waiting_index_name(column)):
+            cursor.execute(f"DROP INDEX {_concurrently()} IF EXISTS {name}")
+
+
+def has_vector_index(dimensions: int, column: str = FIRST_COLUMN) -> bool:
+    """Tell whether the index for the column's vectors of this size is there and usable."""
+    return is_usable(vector_index_name(dimensions, column)) is True
+
+
+def is_usable(name: str) -> bool | None:
+    """Tell whether an index is usable: None where there is none, False where its making was cut off, or goes on.
+
+    SQLite needs none: it compares all.
+    """
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [name])
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def share_built(name: str) -> float | None:
+    """Tell how much of an index that is being made has been read into it, from 0 to 1; None where nobody makes it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT blocks_done::float8 / greatest(blocks_total, 1) FROM pg_stat_progress_create_index"
+            " WHERE index_relid = to_regclass(%s)",
+            [name],
+        )
+        row = cursor.fetchone()
+    return min(1.0, row[0]) if row else None
+
+
+def _create(name: str, definition: str) -> bool:
+    """Create an index while others write. What a build that was cut off left behind is dropped first."""
+    if is_usable(name):
+        return True
+    with unhurried_cursor() as cursor:
+        if _concurrently():
+            # The server goes on with a build whose client died, and holds the lock for as long.
+            cursor.execute(_LOCK)
+            if not cursor.fetchone()[0]:
+                return False
+            cursor.execute(f"SET maintenance_work_mem = '{BUILD_MEMORY}'")
+        if is_usable(name):
+            return True
+        cursor.execute(f"DROP INDEX {_concurrently()} IF EXISTS {name}")
+        cursor.execute(f"CREATE INDEX {_concurrently()} {name} ON memory_memory {definition}")
+    return True
+
+
+def _concurrently() -> str:
+    """Return the word that lets others write meanwhile, which PostgreSQL allows outside of a transaction alone."""
+    return "" if connection.in_atomic_block else "CONCURRENTLY"
