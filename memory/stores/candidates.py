@@ -22,7 +22,7 @@ from psycopg.sql import quote
 from memory.models import Memory
 from memory.questions import TELLING_WHEN
 from memory.stores.base import DATED, DATED_ROWS, MOST_TERMS, NEIGHBOURS, USUAL_SIZE
-from memory.stores.postgres import SEARCH_CONFIGURATION, VECTOR_INDEX_MAX, indexed_field
+from memory.stores.postgres import SEARCH_CONFIGURATION, indexed_field
 
 # What stands in a queryset where a call's own values go.
 _AGENT, _ROOM, _PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -171,15 +171,14 @@ def _distance(table: str, shape: Shape) -> str:
     return (
         f"CASE WHEN {table}.{shape.column}_model = $model$"
         f" AND vector_dims({table}.{shape.column}) = {shape.dimensions}"
-        f" THEN {_nearness(table, shape)} END"
+        f" THEN {table}.{shape.column} <=> $vector$::vector END"
     )
 
 
 def _nearness(table: str, shape: Shape) -> str:
     """Return the distance as the index knows it. A size in the vector's type would be checked for every row."""
     kind = indexed_field(shape.dimensions).db_type(connection)
-    type = "vector" if shape.dimensions <= VECTOR_INDEX_MAX else "halfvec"
-    return f"({table}.{shape.column}::{kind}) <=> $vector$::{type}"
+    return f"({table}.{shape.column}::{kind}) <=> $vector$::halfvec"
 
 
 def _points(table: str, shape: Shape) -> str:

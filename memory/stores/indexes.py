@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import connection
 
 from memory.databases import unhurried_cursor
-from memory.stores.postgres import VECTOR_INDEX_MAX, indexed_field
+from memory.stores.postgres import indexed_field
 
 FIRST_COLUMN = "embedding"
 # Over many rows HNSW is built several times faster where its graph fits into this.
@@ -19,6 +19,11 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('memory-indexes', 0))"
 
 def vector_index_name(dimensions: int, column: str = FIRST_COLUMN) -> str:
     """Return the name of the HNSW index for the column's vectors of this size."""
+    return f"memory_{column}_half_{dimensions}_hnsw"
+
+
+def _former_index_name(dimensions: int, column: str) -> str:
+    """Return the name that an index over whole floats had."""
     return f"memory_{column}_{dimensions}_hnsw"
 
 
@@ -36,11 +41,18 @@ def create_vector_index(dimensions: int, column: str = FIRST_COLUMN) -> bool:
     """
     size = int(dimensions)
     kind = indexed_field(size).db_type(connection)
-    operators = "halfvec_cosine_ops" if size > VECTOR_INDEX_MAX else "vector_cosine_ops"
-    return _create(
+    stands = _create(
         vector_index_name(size, column),
-        f"USING hnsw (({column}::{kind}) {operators}) WHERE vector_dims({column}) = {size}",
+        f"USING hnsw (({column}::{kind}) halfvec_cosine_ops) WHERE vector_dims({column}) = {size}",
     )
+    if (
+        stands
+        and connection.vendor == "postgresql"
+        and is_usable(_former_index_name(size, column)) is not None
+    ):
+        with unhurried_cursor() as cursor:
+            cursor.execute(f"DROP INDEX {_concurrently()} IF EXISTS {_former_index_name(size, column)}")
+    return stands
 
 
 def create_waiting_index(column: str) -> bool:

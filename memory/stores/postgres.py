@@ -11,11 +11,10 @@ from django.db import DatabaseError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 from django.db.models import Field, Func, IntegerField
-from pgvector.django import HalfVectorField, VectorExtension, VectorField
+from pgvector.django import HalfVectorField, VectorExtension
 
-# pgvector's limits of an HNSW index, in numbers a vector.
-VECTOR_INDEX_MAX = 2000
-HALF_VECTOR_INDEX_MAX = 4000
+VECTOR_INDEX_MAX = 4000
+"""pgvector's limit of an HNSW index over half floats, in numbers a vector."""
 SEARCH_CONFIGURATION = "english"
 """What PostgreSQL stems the words of the column `memory_memory.search` by, as the migration `search` says."""
 
@@ -63,16 +62,15 @@ class VectorTooLarge(ValueError):
 
 
 def indexed_field(dimensions: int) -> Field[Any, Any]:
-    """Return the type by which vectors of this size are indexed: half floats where whole ones are too long.
+    """Return the type by which vectors of this size are indexed: half floats.
 
+    They find the same, and take little more than half the room: `docs/memory.md` has what was measured.
     Raises: VectorTooLarge.
     """
     if dimensions <= VECTOR_INDEX_MAX:
-        return VectorField(dimensions=dimensions)
-    if dimensions <= HALF_VECTOR_INDEX_MAX:
         return HalfVectorField(dimensions=dimensions)
     raise VectorTooLarge(
-        f"A vector of {dimensions} numbers can't be indexed; {HALF_VECTOR_INDEX_MAX} are the most. Set "
+        f"A vector of {dimensions} numbers can't be indexed; {VECTOR_INDEX_MAX} are the most. Set "
         "EMBEDDING_DIMENSIONS to fewer, where the model can shorten its vectors, or choose another "
         "EMBEDDING_MODEL."
     )

@@ -137,7 +137,7 @@ def test_people_are_answered_and_memories_recalled_through_the_whole_life(
     manage(fleet, "--switch")
     manage(fleet, "--finish")
     assert fleet.sql("SELECT count(*) FROM memory_memory WHERE embedding IS NOT NULL") == [(0,)]
-    assert fleet.sql("SELECT to_regclass('memory_embedding_384_hnsw')::text") == [(None,)]
+    assert fleet.sql("SELECT to_regclass('memory_embedding_half_384_hnsw')::text") == [(None,)]
 
     # Back to what the settings say, which puts it into the first column again.
     manage(fleet, "--model", "hashed", "--dimensions", "384")

@@ -254,7 +254,7 @@ def test_an_index_whose_building_was_cut_off_is_dropped_and_built_again(scene: A
         with pytest.raises(OperationalError, match="statement timeout"):
             builder.execute(
                 f"CREATE INDEX CONCURRENTLY {name} ON memory_memory"
-                " USING hnsw ((second_embedding::vector(64)) vector_cosine_ops)"
+                " USING hnsw ((second_embedding::halfvec(64)) halfvec_cosine_ops)"
                 " WHERE vector_dims(second_embedding) = 64"
             )
         writer.execute("ROLLBACK")

@@ -88,7 +88,7 @@ def test_after_a_switch_recall_and_new_memories_use_the_other_column(scene: Any)
     assert len(queries) == 2, "a recall takes as many statements as before"
     assert found.embedding_model == "hashed-64"
     assert found.memories[0].text == "the parrot sings"
-    assert '"second_embedding"::' in queries[1]["sql"] or "second_embedding::vector(64)" in queries[1]["sql"]
+    assert "memory_memory.second_embedding <=>" in queries[1]["sql"]
     vector = embedder.embed(["a new one"])[0]
     remember([scene.draft("a new one", embedding=vector, embedding_model=embedder.name)])
     assert columns()[-1] == (False, "", True, "hashed-64")

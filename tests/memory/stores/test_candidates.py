@@ -49,7 +49,7 @@ def crowded(scene: Any) -> Any:
     # What earlier tests took back still takes room, by which PostgreSQL would plan.
     execute("TRUNCATE memory_memory CASCADE")
     # An index that is built at once takes a tenth of the time of one that grows by the row.
-    execute("DROP INDEX memory_embedding_384_hnsw")
+    execute("DROP INDEX memory_embedding_half_384_hnsw")
     remember(drafts)
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     create_vector_index(384)
@@ -81,7 +81,7 @@ def test_where_much_is_visible_the_indexes_are_asked_and_nothing_is_read_in_whol
     for way in ("seqscan", "hashjoin", "mergejoin"):
         execute(f"SET LOCAL enable_{way} = off")
     plan = plan_of(crowded, QUESTION)
-    (walked,) = lines_of(plan, "memory_embedding_384_hnsw")
+    (walked,) = lines_of(plan, "memory_embedding_half_384_hnsw")
     assert "never executed" not in walked
     read = [int(number) for number in re.findall(r"on memory_memory.*actual rows=(\d+)", plan)]
     assert max(read) <= 2001, "what may be visible is counted so far, and nothing else is read in whole"
@@ -106,15 +106,15 @@ def test_a_space_in_the_other_column_is_asked_through_its_own_index(crowded: Any
         execute(f"SET LOCAL enable_{way} = off")
     assert used_space().column == "second_embedding"
     plan = plan_of(crowded, QUESTION)
-    (walked,) = lines_of(plan, "memory_second_embedding_384_hnsw")
+    (walked,) = lines_of(plan, "memory_second_embedding_half_384_hnsw")
     assert "never executed" not in walked
-    assert list(lines_of(plan, "memory_embedding_384_hnsw")) == []
+    assert list(lines_of(plan, "memory_embedding_half_384_hnsw")) == []
     assert len({hit.id for hit in crowded.recall(QUESTION)} & set(by_first)) >= 8
 
 
 def test_where_little_is_visible_the_indexes_are_not_walked(crowded: Any) -> None:
     plan = plan_of(crowded, QUESTION, room_id=crowded.dm_of_ann.id)
-    (walked,) = lines_of(plan, "memory_embedding_384_hnsw")
+    (walked,) = lines_of(plan, "memory_embedding_half_384_hnsw")
     assert "never executed" in walked
     assert len(crowded.recall(QUESTION, room_id=crowded.dm_of_ann.id)) == 10
 
