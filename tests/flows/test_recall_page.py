@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from tests.doubles.browsers import NEEDS_CHROMIUM, browser_running
 
@@ -31,7 +31,7 @@ def talked(fleet: Any) -> Any:
     """The fleet, where Bea has told Eliza something, and an admin who may see it."""
     told = fleet.manage("talk", "Eliza", "I keep bees behind the house.", "--person", "Bea")
     assert told.returncode == 0, told.stderr
-    fleet.sql(MAKE_ADMIN + "RETURNING id", make_password(PASSWORD))
+    fleet.sql(MAKE_ADMIN + "RETURNING id", PBKDF2PasswordHasher().encode(PASSWORD, "salt"))
     return fleet
 
 
