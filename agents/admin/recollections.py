@@ -56,7 +56,8 @@ class RecallForm(forms.Form):
         required=False,
         max_length=NAME_CHARACTERS,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Who says it: an id, a name, or platform:id. With neither, only what may surface anywhere comes.",
+        help_text="Who says it: an id, a name, or platform:id. Without room and person, only what may surface"
+        " anywhere comes.",
     )
     text = forms.CharField(label="Message", widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
     limit = forms.IntegerField(
@@ -125,7 +126,8 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "where": f"{place.agent}, {where}{f', with {place.person}' if place.person else ''}",
         "cost": f"{show_milliseconds(answer.search_milliseconds)} to search,"
         f" {show_milliseconds(answer.embedder_milliseconds)} for the embedder",
-        "table": {"headers": _HEADINGS, "rows": [_row(hit, answer) for hit in found.memories]},
+        "headings": _HEADINGS,
+        "rows": [list(zip(_HEADINGS, _row(hit, answer), strict=True)) for hit in found.memories],
     }
 
 
@@ -150,11 +152,20 @@ def largest_signal(scores: Iterable[Mapping[str, float]]) -> float:
 def show_signals(scores: Mapping[str, float], largest: float) -> SafeString:
     """Show what each signal added, with bars that are of one length for one size all over the table."""
     rows = [
-        (name, f"{largest:.3f}", f"{abs(value):.3f}", f"{value:+.2f}")
+        (
+            "eliza-less" if value < 0 else "eliza-more",
+            name,
+            f"{largest:.3f}",
+            f"{abs(value):.3f}",
+            f"{value:+.2f}",
+        )
         for name, value in sorted(scores.items(), key=lambda item: -abs(item[1]))
         if abs(value) >= LEAST_SHOWN
     ]
-    row = '<div class="eliza-signal"><span>{}</span><meter min="0" max="{}" value="{}"></meter><span>{}</span></div>'
+    row = (
+        '<div class="eliza-signal {}"><span>{}</span>'
+        '<meter min="0" max="{}" value="{}"></meter><span>{}</span></div>'
+    )
     return format_html_join("", row, rows)
 
 

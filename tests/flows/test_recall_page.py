@@ -102,3 +102,7 @@ def test_a_narrow_page_shows_the_same_and_does_not_overflow(page: Any) -> None:
 
     page.locator("#recalled").get_by_text("I keep bees behind the house.").first.wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+    row = page.locator("#recalled tr", has_text="I keep bees behind the house.").first
+    assert row.locator(".eliza-signal").count() >= 3
+    for told in row.locator(".eliza-signal, td").all():
+        assert told.evaluate("(it) => it.scrollWidth <= it.clientWidth && it.scrollHeight <= it.clientHeight")

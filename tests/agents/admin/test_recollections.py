@@ -105,7 +105,9 @@ def test_hits_stand_best_first_and_no_more_than_wanted(admin_client: Client, pla
 
     shown = ask(admin_client, place, "What do roses need at noon?", room="Garden", limit=3)
 
-    scores = [float(score) for score in re.findall(r">\s*(-?[0-9]+\.[0-9]{2})\s*</td>", shown)]
+    scores = [
+        float(score) for score in re.findall(r'<td data-label="Score">(-?[0-9]+\.[0-9]{2})</td>', shown)
+    ]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert "Roses need sun" in shown
