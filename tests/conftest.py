@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.test import override_settings
+from django.test import TransactionTestCase, override_settings
 
 from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
@@ -18,6 +18,7 @@ from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
 from agents.senders import forget_connection_facts
 from memory.stores import row_security
+from tests.emptying import empty_after_test
 from transports.models import Connection
 
 MakeIncoming = Callable[..., Incoming]
@@ -34,6 +35,14 @@ def _model_clients_closed() -> Iterator[None]:
 def _quick_passwords() -> Iterator[None]:
     """Hash passwords quickly: the usual hash takes 0.2 s on purpose, and each test of the admin makes a user."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    """Empty the database quickly after tests that commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_after_test)
         yield
 
 
