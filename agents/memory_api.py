@@ -20,7 +20,7 @@ from agents.agents import UnknownAgent
 from agents.cleaning import clean_text
 from agents.conversations import Caller
 from agents.memory_reports import report_memory
-from agents.recollections import UnknownPlace, find_place, look, report_answer
+from agents.recollections import UnknownPlace, find_place, recollect_noted, report_answer
 from agents.turn_reports import TurnNotFound, find_turn, report_recalled
 from memory.provenance import MemoryNotFound, find_memory
 
@@ -171,7 +171,7 @@ def recall_message(request: CallerRequest, agent: str, body: RecallIn) -> dict[s
         raise HttpError(404, str(error)) from None
     except UnknownPlace as error:
         raise HttpError(422, f"{error.kind}: {error}") from None
-    return report_answer(look(place, text, limit=body.limit, by=user.get_username()))
+    return report_answer(recollect_noted(place, text, limit=body.limit, by=user.get_username()))
 
 
 @router.get("/turns/{turn}/memories", response=list[RecalledOut], summary="List what a turn recalled")

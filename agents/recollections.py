@@ -107,8 +107,8 @@ def recollect(place: Place, text: str, *, limit: int) -> Answer:
     )
 
 
-def look(place: Place, text: str, *, limit: int, by: str) -> Answer:
-    """Recall as `recollect`, for a person who looks at others' words: the audit says who, and before whom it was.
+def recollect_noted(place: Place, text: str, *, limit: int, by: str) -> Answer:
+    """Recall as `recollect`, for a person who reads others' words: the audit says who it was, and before whom.
 
     What was asked stands nowhere: it may be somebody's words.
     """

@@ -26,7 +26,7 @@ from unfold.widgets import (
 
 from agents.agents import UnknownAgent
 from agents.models import Agent, Message, Turn
-from agents.recollections import Answer, Place, UnknownPlace, find_place, look
+from agents.recollections import Answer, Place, UnknownPlace, find_place, recollect_noted
 from agents.turn_reports import report_recalled
 from plugins.admin_pages import fold, link_to, show_milliseconds, show_text
 from plugins.api import Citation, RecalledMemory
@@ -107,7 +107,7 @@ def recall_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         given = form.cleaned_data
         by = request.user.get_username()
-        answer = look(form.place, given["text"], limit=given["limit"], by=by)
+        answer = recollect_noted(form.place, given["text"], limit=given["limit"], by=by)
     context = {
         **site.each_context(request),
         "title": _TITLE,
