@@ -26,12 +26,13 @@ NAME_CHARACTERS = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whoever calls the API: an account on a platform."""
+    """Whoever calls the API: an account on a platform. `user_id` is the site's user that it is signed in as."""
 
     platform: str
     external_id: str
     name: str = ""
     username: str = ""
+    user_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

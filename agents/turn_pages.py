@@ -22,8 +22,8 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
             step["name"],
             step["state"],
             f"{step['milliseconds']:.1f}",
-            _folded(step["input"], full),
-            _folded(step["output"], full),
+            folded(step["input"], full),
+            folded(step["output"], full),
             step["error"],
         )
         for step in report["steps"]
@@ -37,7 +37,7 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
             _number(call["input_tokens"]),
             _number(call["output_tokens"]),
             call["parse_path"],
-            _folded(call["answer"], full),
+            folded(call["answer"], full),
             call["error"],
         )
         for call in report["model_calls"]
@@ -49,20 +49,24 @@ def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:
         (
             f"{hit['score']:.3f}",
             _scores(hit["scores"]),
-            _place(hit["citation"]),
-            _folded(hit["text"] or "(forgotten since)", full),
+            hit["id"],
+            hit["kind"] or "",
+            cited_place(hit["citation"]) or _said(hit["source_messages"]),
+            folded(hit["text"] or "(forgotten since)", full),
         )
         for hit in report["memories"]
     ]
     _print_approvals(report, console, full)
-    print_table(console, "Recalled memories", (">score", "because of", "from", "text"), memories)
+    print_table(
+        console, "Recalled memories", (">score", "because of", "memory", "kind", "from", "text"), memories
+    )
     deliveries = [
         (
             row["state"],
             str(row["attempts"]),
             row["sent_at"] or "",
-            _folded(row["text"], full),
-            _folded(row["answer"], full),
+            folded(row["text"], full),
+            folded(row["answer"], full),
             row["error"],
         )
         for row in report["deliveries"]
@@ -79,7 +83,7 @@ def _print_head(report: dict[str, Any], console: Console, full: bool) -> None:
         "Agent": f"{report['agent']}, character version {report['character_version'] or 'not chosen yet'}",
         "Person": f"{report['person']}, in {report['room']} ({report['room_type']}) on {report['platform']}",
         "Message": f"{message.get('id', 'none')} ({message.get('external_id', '')})",
-        "Text": _folded(message.get("text", ""), full),
+        "Text": folded(message.get("text", ""), full),
         "Received": report["received_at"],
         "Started": report["started_at"],
         "Ended": report["ended_at"],
@@ -96,7 +100,7 @@ def _print_approvals(report: dict[str, Any], console: Console, full: bool) -> No
         (
             str(row["id"]),
             row["action"],
-            _folded(row["arguments"], full),
+            folded(row["arguments"], full),
             row["kind"],
             row["state"],
             row["decided_by"],
@@ -117,14 +121,25 @@ def _print_prompts(report: dict[str, Any], console: Console, full: bool) -> None
             console.print(Text.assemble(head, line["content"]), soft_wrap=True)
 
 
-def _folded(value: Any, full: bool) -> str:
+def folded(value: Any, full: bool) -> str:
+    """Return a value in one text, its beginning alone where it is long and `full` is not asked for."""
     if value in ({}, [], None):
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if full or len(text) <= FOLDED_CHARACTERS else text[: FOLDED_CHARACTERS - 1] + "…"
 
 
-def _place(citation: dict[str, Any] | None) -> str:
+def _said(sources: list[dict[str, Any]]) -> str:
+    """Say in one line which messages a memory came from, and who said them when."""
+    return ", ".join(
+        f"message {source['id']} ({source['speaker']}, {source['said_at'][:16].replace('T', ' ')})"
+        if source["said_at"]
+        else f"message {source['id']} (deleted since)"
+        for source in sources
+    )
+
+
+def cited_place(citation: dict[str, Any] | None) -> str:
     """Say in one line where in a document a memory stands."""
     if citation is None:
         return ""

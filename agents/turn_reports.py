@@ -1,20 +1,21 @@
 """All that is known of one turn, as plain JSON: its message, steps, model calls, memories and deliveries.
 
-The command `show_turn` calls it.
+The command `show_turn` calls it; the API has its part on memories, the admin that on where they came from.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 
 from agents.models import Approval, Delivery, Message, ModelCall, Step, Turn
+from agents.recollections import report_citation
 from memory.citations import citations_of
-from memory.memories import texts_of
-from plugins.api import Citation
+from memory.provenance import Source, kept_of, sources_of
 
 UUID_DIGITS = 32
 SHORTEST_PREFIX = 8
@@ -73,13 +74,13 @@ def report_turn(turn: Turn) -> dict[str, Any]:
         "crash_count": turn.crash_count,
         "suspect_count": turn.suspect_count,
         "evaluation": turn.evaluation,
-        "received_at": _time(turn.received_at),
-        "started_at": _time(turn.started_at),
-        "ended_at": _time(turn.ended_at),
+        "received_at": time_text(turn.received_at),
+        "started_at": time_text(turn.started_at),
+        "ended_at": time_text(turn.ended_at),
         "message": _message(turn.message) if turn.message else None,
         "steps": [_step(step) for step in steps],
         "model_calls": [_call(call) for call in turn.model_calls.order_by("position")],
-        "memories": _memories(steps),
+        "memories": report_recalled(steps),
         "approvals": [approval_report(approval) for approval in turn.approvals.order_by("pk")],
         "deliveries": [
             _delivery(delivery)
@@ -97,7 +98,7 @@ def _message(message: Message) -> dict[str, Any]:
         "text": message.text,
         "attachments": message.attachments,
         "is_addressed": message.is_addressed,
-        "said_at": _time(message.said_at),
+        "said_at": time_text(message.said_at),
     }
 
 
@@ -140,42 +141,56 @@ def approval_report(approval: Approval) -> dict[str, Any]:
         "arguments": approval.arguments,
         "kind": approval.kind,
         "state": approval.state,
-        "requested_at": _time(approval.requested_at),
-        "expires_at": _time(approval.expires_at),
-        "decided_at": _time(approval.decided_at),
+        "requested_at": time_text(approval.requested_at),
+        "expires_at": time_text(approval.expires_at),
+        "decided_at": time_text(approval.decided_at),
         "decided_by": approval.decided_by,
         "reason": approval.reason,
-        "used_at": _time(approval.used_at),
+        "used_at": time_text(approval.used_at),
     }
 
 
-def _memories(steps: list[Step]) -> list[dict[str, Any]]:
-    """Return what was recalled, with its scores; the text is None where the memory was forgotten since."""
+def report_recalled(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Return what a turn recalled for its prompt: each memory with its scores and the messages that it came from.
+
+    What was forgotten since has its id and scores alone. Three statements at most, however many memories.
+    """
     hits = [hit for step in steps if step.name == "recall" for hit in step.output.get("memories", ())]
     ids = [UUID(hit["id"]) for hit in hits]
-    texts = texts_of(ids) if ids else {}
+    kept = kept_of(ids)
     citations = citations_of(ids) if ids else {}
-    return [
-        {
-            "id": hit["id"],
-            "score": hit["score"],
-            "scores": hit["scores"],
-            "text": texts.get(memory_id),
-            "citation": _citation(citations.get(memory_id)),
-        }
-        for hit, memory_id in zip(hits, ids, strict=True)
-    ]
+    sources = sources_of(key for memory in kept.values() for key in memory.source_messages)
+    told = []
+    for hit, memory_id in zip(hits, ids, strict=True):
+        memory = kept.get(memory_id)
+        told.append(
+            {
+                "id": hit["id"],
+                "score": hit["score"],
+                "scores": hit["scores"],
+                "kind": memory.kind if memory else None,
+                "scope": memory.scope if memory else None,
+                "speaker": memory.speaker if memory else None,
+                "said_at": time_text(memory.said_at) if memory else None,
+                "text": memory.text if memory else None,
+                "citation": report_citation(citations.get(memory_id)),
+                "source_messages": [
+                    report_source(key, sources.get(key)) for key in (memory.source_messages if memory else ())
+                ],
+            }
+        )
+    return told
 
 
-def _citation(citation: Citation | None) -> dict[str, Any] | None:
-    if citation is None:
-        return None
+def report_source(key: UUID, source: Source | None) -> dict[str, Any]:
+    """Return a message that a memory came from: who said it where and when; its id alone where it is gone."""
     return {
-        "document": citation.document,
-        "document_id": str(citation.document_id),
-        "headings": list(citation.headings),
-        "page": citation.page,
-        "last_page": citation.last_page,
+        "id": str(key),
+        "speaker": source.speaker if source else None,
+        "room": source.room if source else None,
+        "said_at": time_text(source.said_at) if source else None,
+        "turn": str(source.turn_id) if source and source.turn_id else None,
+        "text": source.text if source else None,
     }
 
 
@@ -186,11 +201,12 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "text": delivery.message.text,
         "state": delivery.state,
         "attempts": delivery.attempts,
-        "sent_at": _time(delivery.sent_at),
+        "sent_at": time_text(delivery.sent_at),
         "answer": delivery.answer,
         "error": delivery.error,
     }
 
 
-def _time(moment: dt.datetime | None) -> str | None:
+def time_text(moment: dt.datetime | None) -> str | None:
+    """Return a moment as reports have it, to the microsecond."""
     return moment.isoformat(timespec="microseconds") if moment else None

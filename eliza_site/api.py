@@ -16,6 +16,7 @@ from ninja.parser import Parser
 
 from agents.api import router as agents_router
 from agents.inbox import Refused, TooMany
+from agents.memory_api import router as memories_router
 from transports.web.api import router as conversations_router
 from transports.web.auth import AUTHENTICATION
 
@@ -52,6 +53,7 @@ api = NinjaAPI(
 )
 api.add_router("", agents_router)
 api.add_router("", conversations_router)
+api.add_router("", memories_router)
 
 
 def not_found(request: HttpRequest) -> HttpResponse:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from memory.admin_learnt import message_link, message_links
+from memory.admin_learnt import ConversationAdmin, EpisodeAdmin, FactAdmin
+from memory.admin_provenance import message_link, show_history, show_prompts, show_sources, turn_link
 from memory.admin_spaces import VectorSpaceAdmin
 from memory.document_admin import DocumentAdmin
 from memory.goals import set_goal
 from memory.models import Goal, Memory, Objective, Relationship
+from memory.provenance import Source, maker_of, sources_of
 from memory.relationships import faded
 from plugins.admin_pages import (
     BigTable,
@@ -23,14 +27,24 @@ from plugins.admin_pages import (
     ReadOnly,
     Rows,
     WhenFilter,
+    button,
     column,
-    link_to,
+    once,
     shorten,
     show_json,
     show_text,
 )
 
-__all__ = ["DocumentAdmin", "GoalAdmin", "MemoryAdmin", "RelationshipAdmin", "VectorSpaceAdmin"]
+__all__ = [
+    "ConversationAdmin",
+    "DocumentAdmin",
+    "EpisodeAdmin",
+    "FactAdmin",
+    "GoalAdmin",
+    "MemoryAdmin",
+    "RelationshipAdmin",
+    "VectorSpaceAdmin",
+]
 
 _GOAL_COLOURS = {
     Goal.Status.ACTIVE: "info",
@@ -68,11 +82,14 @@ class MemoryAdmin(BigTable):
         ("room", "world"),
         ("said_at", "created_at"),
         ("embedding_model", "second_embedding_model"),
-        "replaced_by",
-        "sources",
         "source_key",
+        "sources",
+        "made_by",
+        "history",
+        "prompts",
     )
-    readonly_fields = ("whole_text", "replaced_by", "sources", "source_key", "created_at")
+    readonly_fields = ("whole_text", "sources", "made_by", "history", "prompts", "source_key", "created_at")
+    actions_list = ("recall",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
         """Leave the vectors in the database."""
@@ -103,13 +120,34 @@ class MemoryAdmin(BigTable):
 
     @column("came from")
     def sources(self, memory: Memory) -> SafeString | str:
-        """Return links to the messages that it was made from."""
-        return message_links(memory.source_messages)
+        """Return the messages that it was made from, with who said each where and when."""
+        return show_sources(memory.source_messages, self._found(memory))
 
-    @column("replaced by")
-    def replaced_by(self, memory: Memory) -> SafeString | str:
-        """Return a link to the memory that took its place."""
-        return link_to(Memory, memory.superseded_by_id, "a newer memory")
+    @column("made by")
+    def made_by(self, memory: Memory) -> SafeString | str:
+        """Return a link to the turn that made it."""
+        return turn_link(maker_of(memory, self._found(memory).values()), "turn")
+
+    @column("history")
+    @once
+    def history(self, memory: Memory) -> SafeString | str:
+        """Return what it took the place of, and what took its place."""
+        return show_history(memory.pk, Memory)
+
+    @column("in mind lately")
+    @once
+    def prompts(self, memory: Memory) -> SafeString | str:
+        """Return the turns that recalled it lately."""
+        return show_prompts(memory)
+
+    @once
+    def _found(self, memory: Memory) -> dict[UUID, Source]:
+        return sources_of(memory.source_messages)
+
+    @button("What would a message recall?", icon="neurology")
+    def recall(self, _request: HttpRequest) -> HttpResponse:
+        """Go to the page that asks, which is the floor above's and guards itself."""
+        return redirect("admin:agents_recall")
 
 
 @admin.register(Relationship)

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from memory.admin_provenance import message_link, show_history, show_sources
 from memory.models import Conversation, Episode, Fact, Memory
+from memory.provenance import sources_of
 from plugins.admin_pages import BigTable, ReadOnly, WhenFilter, column, link_to, once, shorten, show_text
-
-LONGEST_HISTORY = 20
-
-
-def message_link(key: UUID | str | None) -> SafeString | str:
-    """Return a link to a message's page, or a dash where there is none."""
-    if key is None:
-        return "–"
-    address = reverse("admin:agents_message_change", args=[key])
-    return format_html('<a class="eliza-link" href="{}">message {}</a>', address, key)
-
-
-def message_links(keys: Iterable[str]) -> SafeString | str:
-    """Return links to messages, side by side."""
-    return format_html_join(", ", "{}", ((message_link(key),) for key in keys)) or "–"
 
 
 class WhenMemoryFilter(WhenFilter):
@@ -132,9 +116,11 @@ class FactAdmin(_Learnt):
         return fact.memory.get_scope_display()
 
     @column("said by")
+    @once
     def sources(self, fact: Fact) -> SafeString | str:
-        """Return links to the messages that said it."""
-        return message_links(fact.memory.source_messages)
+        """Return the messages that said it, with who said each where and when."""
+        keys = fact.memory.source_messages
+        return show_sources(keys, sources_of(keys))
 
     @column("memory")
     def as_memory(self, fact: Fact) -> SafeString | str:
@@ -144,23 +130,8 @@ class FactAdmin(_Learnt):
     @column("history")
     @once
     def history(self, fact: Fact) -> SafeString | str:
-        """Return what this fact took the place of, and what took its place, when and by which message."""
-        older = (
-            Fact.objects.filter(memory__superseded_by=fact.pk)
-            .order_by("-ended_at")
-            .values_list("memory_id", "memory__text", "ended_at", "ended_by_message")[:LONGEST_HISTORY]
-        )
-        parts = [
-            format_html("{} held until {} ({}).", link_to(Fact, id, shorten(text)), at, message_link(by))
-            for id, text, at, by in older
-        ]
-        newer = fact.memory.superseded_by_id
-        if newer is not None:
-            at, by = fact.ended_at, message_link(fact.ended_by_message)
-            parts.append(
-                format_html("It held until {} ({}): {}.", at, by, link_to(Fact, newer, "what holds now"))
-            )
-        return format_html_join("", "<div>{}</div>", ((part,) for part in parts)) or "–"
+        """Return the whole chain that this fact is of: what took the place of what, when and by which message."""
+        return show_history(fact.pk, Fact)
 
 
 @admin.register(Episode)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 from django.core.cache import cache
+from django.test import TransactionTestCase, override_settings
 
 from agents.circuits import broker_circuit, cache_circuit
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
@@ -21,6 +22,7 @@ from agents.senders import forget_connection_facts
 from eliza_site.environment import SQLITE_ENGINE
 from memory.embeddings.spaces import CACHE_KEY
 from memory.stores import row_security
+from tests.emptying import empty_after_test
 from tests.postgresql import reason_of
 from transports.models import Connection
 
@@ -42,6 +44,21 @@ def _model_clients_closed() -> Iterator[None]:
     """Close the connections to model servers that are kept for as long as the process runs."""
     yield
     close_servers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Hash passwords quickly: the usual hash takes 0.2 s on purpose, and each test of the admin makes a user."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    """Empty the database quickly after tests that commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_after_test)
+        yield
 
 
 @pytest.fixture(autouse=True)

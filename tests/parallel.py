@@ -2,22 +2,22 @@
 of PostgreSQL.
 
 `pyproject.toml` loads it before the settings are read. Tests that share a fleet of real processes stay together, and
-so do the tests of one file; those that take longest begin first.
+so do the tests of one file; those that take longest begin first. A shared fleet ends with the last test that shares it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).resolve().parent
-SHARED = ("chaos", "flows")
+FLEETS = {"tests/chaos/": "session_fleet", "tests/flows/": "fleet"}
+"""The folders whose tests share a fleet, and the fixture that is it."""
 
 FLEETS_DATABASE = 15
 """Which of Valkey's 16 databases the journeys' fleet has; the suite's processes have one each from 1 on."""
@@ -43,6 +43,11 @@ if _number:
         os.environ[_name] = on_database(os.environ.get(_name, ""), int(_number[1]) + 1)
 
 
+def folder_of_fleet(nodeid: str) -> str:
+    """Return the folder whose tests share a fleet with this one; nothing where it shares none."""
+    return next((folder for folder in FLEETS if nodeid.startswith(folder)), "")
+
+
 class Scheduling(LoadScopeScheduling):
     """Hands out a shared fleet's tests together, and any other file's.
 
@@ -50,8 +55,7 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", 1)[0]
-        return next((folder for folder in SHARED if path.startswith(f"tests/{folder}/")), path)
+        return folder_of_fleet(nodeid) or nodeid.split("::", 1)[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -62,4 +66,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of shared fleets first."""
-    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in SHARED)
+    items.sort(key=lambda item: not folder_of_fleet(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End a fleet after the last test that shares it: until the session's end its processes would go on asking."""
+    yield
+    folder = folder_of_fleet(item.nodeid)
+    if folder and nextitem is not None and folder_of_fleet(nextitem.nodeid) != folder:
+        manager = item.session._fixturemanager
+        for fleet in manager.getfixturedefs(FLEETS[folder], item) or ():
+            fleet.finish(item._request)  # type: ignore[attr-defined]

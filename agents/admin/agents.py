@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, F, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import reverse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from agents.admin.recollections import may_recall, recall_page
 from agents.agents import pause, start, stop
 from agents.models import Agent, Character, Turn
 from plugins.admin_pages import Page, Rows, button, column, link_to
@@ -71,7 +75,7 @@ class AgentAdmin(Page):
     readonly_fields = ("coloured_status", "character_link", "revision", "created_at", "updated_at")
     inlines = (ConnectionRows,)
     actions = ("start_agents", "pause_agents", "stop_agents")
-    actions_detail = ("start_agent", "pause_agent", "stop_agent")
+    actions_detail = ("start_agent", "pause_agent", "stop_agent", "recall")
     fieldsets = (
         (None, {"fields": (("name", "slug"), ("character", "coloured_status"))}),
         (
@@ -92,6 +96,11 @@ class AgentAdmin(Page):
             open_total=_count(open_turns),
             dead_total=_count(Turn.objects.filter(state=Turn.State.DEAD)),
         )
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page that asks what a message would recall."""
+        page = self.admin_site.admin_view(partial(recall_page, self.admin_site))
+        return [path("recall/", page, name="agents_recall"), *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Offer no deletion of many: an agent's history goes with it."""
@@ -193,6 +202,18 @@ class AgentAdmin(Page):
     def stop_agent(self, request: HttpRequest, _form: Any, object_id: str) -> HttpResponse:
         """Stop it."""
         return self._one(request, object_id, stop, "stopped")
+
+    def has_recall_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:
+        """Allow those who may see memories."""
+        return may_recall(request)
+
+    @button("What would it recall?", permissions=["recall"], icon="neurology")
+    def recall(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Go to the page that asks, with this agent chosen."""
+        agent = self.get_object(request, object_id)
+        if agent is None:
+            raise Http404(f"There is no agent {object_id}.")
+        return redirect(f"{reverse('admin:agents_recall')}?{urlencode({'agent': agent.slug})}")
 
     def _each(
         self, request: HttpRequest, agents: QuerySet[Agent], verb: Callable[[Agent], None], done: str

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from agents.admin.dead_letters import DeadLetterActions
+from agents.admin.recollections import show_recalled
 from agents.models import Approval, Message, ModelCall, Step, Turn
 from agents.turns import request_stop
 from plugins.admin_pages import (
@@ -182,6 +183,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         ("message_link", "version"),
         "said",
         "answered",
+        "recalled",
         "asked",
         "collected_into",
         ("received_at", "ended_at"),
@@ -201,6 +203,7 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
         "message_link",
         "said",
         "answered",
+        "recalled",
         "asked",
         "took",
         "spent",
@@ -272,6 +275,12 @@ class TurnAdmin(DeadLetterActions, ReadOnly, BigTable):
             ]
         ]
         return format_html_join("", "{}{}", replies) or "–"
+
+    @column("had in mind")
+    @once
+    def recalled(self, turn: Turn) -> SafeString | str:
+        """Return the memories that it recalled for its prompt, each with what brought it and where it came from."""
+        return show_recalled(turn)
 
     @column("approvals")
     @once

@@ -49,6 +49,7 @@ def caller_of_user(user: AbstractBaseUser) -> Caller:
         external_id=f"user:{user.pk}",
         name=user.get_full_name() or user.get_username(),
         username=user.get_username(),
+        user_id=user.pk,
     )
 
 

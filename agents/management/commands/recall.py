@@ -11,9 +11,8 @@ from rich.console import Console
 
 from agents.agents import UnknownAgent
 from agents.management.arguments import positive_whole
-from agents.recollections import Place, UnknownPlace, find_place, recollect
+from agents.recollections import Answer, NoDirectChat, UnknownPlace, find_place, recollect, report_answer
 from agents.tables import Row, print_table
-from memory.retrieval import Recollection
 from plugins.api import RecalledMemory
 
 FOLDED_CHARACTERS = 160
@@ -42,20 +41,23 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             place = find_place(options["agent"], room_name=options["room"], person_name=options["person"])
+        except NoDirectChat as error:
+            raise CommandError(f"{str(error).rstrip('.')} with --room.") from None
         except (UnknownAgent, UnknownPlace) as error:
             raise CommandError(str(error)) from None
-        found = recollect(place, options["query"], limit=options["k"])
+        answer = recollect(place, options["query"], limit=options["k"])
+        found = answer.found
         if found.error:
             self.stderr.write(f"Only words were compared: {found.error}")
         if options["json"]:
-            self.stdout.write(json.dumps(_as_json(place, found), indent=2, ensure_ascii=False))
+            self.stdout.write(json.dumps(report_answer(answer), indent=2, ensure_ascii=False))
         elif not found.memories:
             self.stdout.write("Nothing comes to mind.")
         else:
-            self._print(found, is_full=options["full"])
+            self._print(answer, is_full=options["full"])
 
-    def _print(self, found: Recollection, *, is_full: bool) -> None:
-        rows = [_row(memory, is_full) for memory in found.memories]
+    def _print(self, answer: Answer, *, is_full: bool) -> None:
+        rows = [_row(memory, is_full) for memory in answer.found.memories]
         if self.stdout.isatty():
             print_table(Console(highlight=False), "Recalled", COLUMNS, rows)
             return
@@ -77,25 +79,3 @@ def _row(memory: RecalledMemory, is_full: bool) -> Row:
         memory.kind,
         text,
     )
-
-
-def _as_json(place: Place, found: Recollection) -> dict[str, Any]:
-    return {
-        "agent": place.agent.slug,
-        "room": str(place.room.pk) if place.room else None,
-        "person": str(place.person.pk) if place.person else None,
-        "error": found.error,
-        "memories": [
-            {
-                "id": str(memory.id),
-                "kind": memory.kind,
-                "speaker": memory.speaker,
-                "said_at": memory.said_at.isoformat() if memory.said_at else None,
-                "text": memory.text,
-                "score": round(memory.score, 4),
-                "scores": {name: round(score, 4) for name, score in memory.scores.items()},
-                "source_messages": [str(message) for message in memory.source_message_ids],
-            }
-            for memory in found.memories
-        ],
-    }

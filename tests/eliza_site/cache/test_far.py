@@ -86,8 +86,13 @@ def test_what_was_to_be_replaced_never_comes_back(pair: Any, write: Any) -> None
     assert cut.get("a") is None
     assert straight.get("a") == "old", "it could not be told"
     proxy.set(Mode.PASS)
-    assert cut.get("a") is None
-    assert straight.get("a") is None
+
+    def is_paid() -> bool:
+        # At every look, whether the server has been told yet or not: a busy machine may miss the 0.2 s.
+        assert cut.get("a") is None
+        return straight.get("a") is None
+
+    wait_for(is_paid, "nobody paid what was owed")
 
 
 @pytest.mark.usefixtures("no_rest")
@@ -113,9 +118,8 @@ def test_debts_are_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(level._owed) + len(level._owed_globs) <= 5
     proxy.set(Mode.PASS)
     assert cut.get("a") is None
-    assert straight.get("a") is None
-    assert not level._owed
-    assert not level._owed_globs
+    wait_for(lambda: straight.get("a") is None, "nobody paid what was owed")
+    wait_for(lambda: not level._owed and not level._owed_globs, "what was paid is owed still")
 
 
 def test_a_hung_server_is_waited_for_once_and_then_left_alone(make_cache: MakeCache) -> None:

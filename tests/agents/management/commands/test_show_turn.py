@@ -13,7 +13,8 @@ from agents import work
 from agents.envelopes import Receipt
 from agents.inbox import receive
 from agents.models import Message, Turn
-from agents.turn_reports import TurnNotFound, find_turn, report_turn
+from agents.turn_reports import TurnNotFound, find_turn, report_recalled, report_turn
+from memory.models import Memory
 from memory.writes import embed_pending
 from transports.delivery import deliver_room
 from transports.models import Connection
@@ -97,6 +98,30 @@ def test_recalled_memories_come_with_their_texts(worked: Receipt) -> None:
     recalled = next(step for step in report["steps"] if step["name"] == "recall")
     assert [hit["id"] for hit in report["memories"]] == [hit["id"] for hit in recalled["output"]["memories"]]
     assert all(hit["text"] for hit in report["memories"])
+
+
+def test_recalled_memories_come_with_their_scores_speakers_and_messages(
+    worked: Receipt, django_assert_num_queries: Any
+) -> None:
+    turn = find_turn(str(worked.turn_id))
+    said = Message.objects.exclude(pk=worked.message_id).filter(direction="in").get()
+    kept = Memory.objects.get(source_messages=[str(said.pk)])
+    hit = {"id": str(kept.pk), "score": 2.5, "scores": {"vector": 1.5, "speaker": 1.0}}
+    turn.steps.filter(name="recall").update(output={"memories": [hit]})
+
+    (told,) = report_turn(turn)["memories"]
+    page = show(str(worked.turn_id))
+
+    assert (told["score"], told["scores"]) == (2.5, {"vector": 1.5, "speaker": 1.0})
+    assert (told["kind"], told["scope"], told["speaker"]) == ("message", "person", "Ann")
+    (source,) = told["source_messages"]
+    assert (source["id"], source["speaker"]) == (str(said.pk), "Ann")
+    assert source["turn"] == str(Turn.objects.exclude(pk=turn.pk).get().pk)
+    assert str(kept.pk) in page
+    assert f"message {said.pk} (Ann, " in page
+    turn.steps.filter(name="recall").update(output={"memories": [hit] * 6})
+    with django_assert_num_queries(4):
+        assert len(report_recalled(turn.steps.filter(name="recall"))) == 6
 
 
 def test_a_forgotten_memory_is_told_as_such(worked: Receipt) -> None:
