@@ -75,9 +75,8 @@ def rewrite(node: exp.Expr) -> exp.Expr:
         if isinstance(node, kind):
             made = rule(node)
             if made is not node:
-                made.meta.setdefault("type", type_of(node))
-                if not made.meta["type"]:
-                    made.meta["type"] = type_of(node)
+                # Also where it is a part of the node: a cast that needs no word is still of its own type.
+                made.meta["type"] = type_of(node) or type_of(made)
             return made
     return node
 
