@@ -130,7 +130,6 @@ def test_the_quick_part_of_the_suite_passes_on_sqlite(tmp_path: Path) -> None:
     chosen = (
         "tests/eliza_site/sqlite/test_on_sqlite.py",
         "tests/agents/test_lanes.py",
-        "tests/agents/test_inbox.py",
         "tests/agents/forgetting/test_nothing_is_left.py::test_afterwards_it_is_in_no_row_of_any_table",
         "tests/agents/admin/test_pages.py",
     )

@@ -236,7 +236,7 @@ _RULES: dict[type[exp.Expr], Callable[..., exp.Expr]] = {
     exp.LogicalOr: lambda node: exp.Max(this=node.this),
     exp.ArraySize: lambda node: call("json_array_length", node.this),
     exp.ArrayPosition: lambda node: call("array_position", node.this, node.expression),
-    exp.ArrayContainsAll: lambda node: call("jsonb_contains", node.this, node.expression),
+    exp.ArrayContainsAll: lambda node: call("json_contains", node.this, node.expression),
     exp.JSONBContainsTopKey: lambda node: call(
         "jsonb_exists_any", node.this, call("json_array", node.expression)
     ),
