@@ -6,9 +6,11 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from eliza_site import refusals
+from eliza_site import ephemeral, refusals
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
+    if ephemeral.is_ephemeral(sys.argv):
+        ephemeral.prepare(os.environ)
     refusals.hush_pool()
     execute_from_command_line(sys.argv)

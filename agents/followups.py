@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from celery import current_app
+from django.conf import settings
 from django.db import connection
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,11 @@ def start(sender: Any = None, **_signal: object) -> None:
     """Begin to take work; Celery calls it when a worker is ready, with the consumer as the sender."""
     consumed = getattr(getattr(sender, "app", current_app).amqp.queues, "consume_from", {})
     _followups.start(frozenset(consumed))
+
+
+def start_all() -> None:
+    """Begin to take all work there is: this process is the only one."""
+    _followups.start(frozenset(route["queue"] for route in settings.CELERY_TASK_ROUTES.values()))
 
 
 def stop(**_signal: object) -> None:

@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from agents.circuits import cache_circuit
+from agents.local_streams import LocalStreams
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +58,10 @@ def room_stream_key(room_id: UUID | str) -> str:
 
 
 @lru_cache(maxsize=1)
-def client() -> redis.Redis:
+def client() -> redis.Redis | LocalStreams:
     """Return the process' client; short limits and no second try, as nobody waits for a stream."""
+    if settings.EPHEMERAL:
+        return LocalStreams()
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=WRITE_TIMEOUT_SECONDS,

@@ -110,11 +110,13 @@ _publisher = _Publisher()
 
 
 def wake(name: str, **arguments: Any) -> bool:
-    """Publish a wake-up at once and tell whether the broker took it.
+    """Publish a wake-up at once and tell whether the broker took it; an ephemeral process works it itself.
 
     Unit: waits at most PUBLISH_TIMEOUT_SECONDS.
     """
     reach("wakeup.before_publish")
+    if settings.EPHEMERAL:
+        return followups.take(name, arguments)
     return _publisher.publish(name, arguments)
 
 

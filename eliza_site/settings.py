@@ -19,6 +19,7 @@ SQLITE_THREADS = 8
 
 env = Environment(
     RUN_DIR=(str, str(BASE_DIR / ".run")),
+    EPHEMERAL=(bool, False),
     DEBUG=(bool, False),
     SECRET_KEY=(str, ""),
     FIELD_ENCRYPTION_KEY=(list, []),
@@ -94,7 +95,9 @@ Environment.read_env(BASE_DIR / ".env")
 RUN_DIR = Path(env("RUN_DIR"))
 # What was set before fleet.env speaks: the embedded servers stand in for what is missing here.
 GIVEN = frozenset(name for name, value in env.ENVIRON.items() if value)
-Environment.read_env(RUN_DIR / "fleet.env")
+EPHEMERAL = env("EPHEMERAL")
+if not EPHEMERAL:
+    Environment.read_env(RUN_DIR / "fleet.env")
 
 # Django -----------------------------------------------------------------------------------------------------
 
@@ -202,6 +205,8 @@ CACHES = {
         },
     }
 }
+if EPHEMERAL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -32,7 +32,6 @@ ON_SQLITE = (
     "PRAGMA wal_checkpoint(TRUNCATE)",
 )
 """The same on SQLite: out of the index of words, the file's free pages and its log. Writers wait for it."""
-SQLITE_SECONDS = 20
 KEYS_A_LOOK = 1000
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -80,7 +79,7 @@ def _clean_up() -> None:
     models = [model for label in APPS for model in apps.get_app_config(label).get_models()]
     quoted = [connection.ops.quote_name(model._meta.db_table) for model in models]
     statements = [f"{VACUUM} {table}" for table in quoted] if connection.vendor == "postgresql" else ON_SQLITE
-    with own_connection(statement_timeout_seconds=0 if connection.vendor == "postgresql" else SQLITE_SECONDS):
+    with own_connection(statement_timeout_seconds=0):
         for statement in statements:
             try:
                 with connection.cursor() as cursor:

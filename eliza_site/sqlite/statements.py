@@ -126,6 +126,9 @@ class Cursor(SQLiteCursorWrapper):
                 for row in rows
             ]
         count = sqlite3.Cursor.rowcount.__get__(self)
+        if count < 0 and plan.is_change and not plan.types:
+            # Of a change that begins with WITH, Python tells no number.
+            (count,) = sqlite3.Cursor.execute(self, "SELECT changes()").fetchone()
         self._count = len(rows) if plan.types else count
         self._rows, self._names = rows, plan.names
 

@@ -55,7 +55,7 @@ class Sought:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What candidates are asked for, and for whom. `kinds` None means all of them.
+    """What candidates are asked for, and for whom; `column` has the vectors. `kinds` None means all of them.
 
     Shape: `vector` has the embedder's dimensions; None where there is none.
     """
@@ -67,6 +67,7 @@ class Wanted:
     sought: Sought
     vector: Sequence[float] | None = None
     embedding_model: str = ""
+    column: str = "embedding"
     exclude_message_ids: frozenset[UUID] = frozenset()
     kinds: tuple[str, ...] | None = None
     spans: tuple[Span, ...] = ()

@@ -36,6 +36,9 @@ class Scene:
     def make_agent(self, name: str = "Other") -> Agent:
         return make_agent(name)
 
+    def make_person(self, name: str) -> Person:
+        return Person.objects.create(name=name)
+
     def make_room(self, type: str, *people: Person) -> Room:
         return make_room(type, *people)
 

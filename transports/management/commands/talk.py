@@ -1,18 +1,26 @@
-"""`talk AGENT TEXT`: says something to an agent, through inbox, queue and a worker, and prints the reply."""
+"""`talk AGENT TEXT`: says something to an agent, through inbox, queue and a worker, and prints the reply.
+
+`talk --ephemeral CHARACTER` does all of it in this process, without a server, and keeps nothing.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
+from agents.models import Agent
 from agents.workers import explain_waiting
+from transports.ephemeral import NotEphemeral, working_alone
 from transports.management.arguments import positive
-from transports.talk import Answer, NoAnswer, NotSaid, OnToken, talk
+from transports.talk import Answer, NoAnswer, NotSaid, talk
 
 TIMEOUT_SECONDS = 120.0
 
@@ -21,8 +29,15 @@ class Command(BaseCommand):
     help = "Say something to an agent and print its reply."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("agent", help="its name or slug")
-        parser.add_argument("text")
+        parser.add_argument(
+            "agent", help="its name or slug; with --ephemeral a character file, or a sample character's name"
+        )
+        parser.add_argument(
+            "text", nargs="*", help="a message each; with --ephemeral, else from the terminal"
+        )
+        parser.add_argument(
+            "--ephemeral", action="store_true", help="in this process alone: no server, and nothing is kept"
+        )
         parser.add_argument(
             "--person", default="", metavar="NAME", help="who speaks (default: your user name)"
         )
@@ -31,16 +46,62 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="report as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        on_token = self._shown if self.stdout.isatty() and not options["json"] else None
+        if options["ephemeral"]:
+            self._hold_alone(options)
+        elif not options["text"]:
+            raise CommandError("Say something: talk AGENT TEXT")
         try:
-            answer = _talk(options, on_token)
-        except (UnknownAgent, NotSaid) as error:
+            agent = get_agent(options["agent"])
+        except UnknownAgent as error:
+            raise CommandError(str(error)) from None
+        if not all(self._say(agent, text, options) for text in options["text"]):
+            sys.exit(1)
+
+    def _hold_alone(self, options: dict[str, Any]) -> None:
+        """Hold a conversation in this process, and end it: what it still learns would be forgotten at once."""
+        if not settings.EPHEMERAL:
+            raise CommandError("Run it as: manage.py talk --ephemeral CHARACTER")
+        code = 0
+        try:
+            with working_alone(options["agent"]) as agent:
+                for text in options["text"] or self._lines():
+                    code = 0 if self._say(agent, text, options) else 1
+        except NotEphemeral as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            self.stdout.write("")
+        self.stdout.flush()
+        self.stderr.flush()
+        os._exit(code)
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            try:
+                line = input("> " if sys.stdin.isatty() else "")
+            except EOFError:
+                return
+            if line.strip():
+                yield line
+
+    def _say(self, agent: Agent, text: str, options: dict[str, Any]) -> bool:
+        """Say the text, print what becomes of it, and tell whether that is as it should be."""
+        on_token = self._shown if self.stdout.isatty() and not options["json"] else None
+        self._streamed = ""
+        try:
+            answer = talk(
+                agent,
+                text,
+                person=options["person"] or getpass.getuser(),
+                room=options["room"],
+                timeout_seconds=options["timeout"],
+                on_token=on_token,
+            )
+        except NotSaid as error:
             raise CommandError(str(error)) from None
         except NoAnswer as error:
             raise CommandError(f"{error} {explain_waiting()}") from None
         self._report(answer, options)
-        if answer.turn.result not in {"answered", "silent"}:
-            sys.exit(1)
+        return answer.turn.result in {"answered", "silent"}
 
     def _report(self, answer: Answer, options: dict[str, Any]) -> None:
         if options["json"]:
@@ -65,17 +126,6 @@ class Command(BaseCommand):
         self._streamed = "" if piece is None else self._streamed + piece
         self.stdout.write("\n" if piece is None else piece, ending="")
         self.stdout.flush()
-
-
-def _talk(options: dict[str, Any], on_token: OnToken | None) -> Answer:
-    return talk(
-        get_agent(options["agent"]),
-        options["text"],
-        person=options["person"] or getpass.getuser(),
-        room=options["room"],
-        timeout_seconds=options["timeout"],
-        on_token=on_token,
-    )
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:
