@@ -164,12 +164,20 @@ def jsonb_concat(one: str | None, other: str | None) -> str | None:
     )
 
 
-def jsonb_contains(whole: str | None, part: str | None) -> bool | None:
-    """Tell whether a list has all elements of another."""
+def json_contains(whole: str | None, part: str | None) -> bool | None:
+    """Tell whether a value holds another, as PostgreSQL's `@>`; Django's lookup `contains` asks it by this name."""
     if whole is None or part is None:
         return None
-    elements = json.loads(whole)
-    return all(one in elements for one in json.loads(part))
+    left, right = json.loads(whole), json.loads(part)
+    return _holds(left, right) or (isinstance(left, list) and right in left)
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(name in whole and _holds(whole[name], value) for name, value in part.items())
+    if isinstance(whole, list) and isinstance(part, list):
+        return all(any(_holds(held, one) for held in whole) for one in part)
+    return type(whole) is type(part) and bool(whole == part)
 
 
 def jsonb_exists_any(whole: str | None, keys: str | None) -> bool | None:
@@ -278,7 +286,7 @@ _FUNCTIONS: list[tuple[str, int, Callable[..., Any]]] = [
     ("array_position", 2, array_position),
     ("array_replace", 3, array_replace),
     ("jsonb_concat", 2, jsonb_concat),
-    ("jsonb_contains", 2, jsonb_contains),
+    ("json_contains", 2, json_contains),
     ("jsonb_exists_any", 2, jsonb_exists_any),
     ("json_canonical", 1, json_canonical),
     ("json_element", 2, json_element),

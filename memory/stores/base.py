@@ -55,7 +55,7 @@ class Sought:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What candidates are asked for, and for whom. `kinds` None means all of them.
+    """What candidates are asked for, and for whom; `column` has the vectors. `kinds` None means all of them.
 
     `column` has the vectors of the same model.
     Shape: `vector` has the embedder's dimensions; None where there is none.

@@ -128,7 +128,8 @@ class SqliteStore:
             )
         )
         core = np.unique(core)
-        found = np.union1d(core, _beside(core, wanted))
+        # What was kept since all was compared waits for the next recall.
+        found = np.intersect1d(np.union1d(core, _beside(core, wanted)), visible.rows)
         telling = _matching(telling_when_query()) if wanted.asks_when else np.array([], dtype=np.int64)
         places = visible.places(found)
         known = {
@@ -186,14 +187,15 @@ def _visible_to(wanted: Wanted, *, row_by_row: bool = False) -> QuerySet[Memory,
 
 def _compare(wanted: Wanted) -> _Visible:
     """Compare the question with every visible vector, batch by batch."""
-    visible, scope = _sql(_visible_to(wanted).values("id", "embedding_model"))
+    column, model = f"kept.{wanted.column}", f"{wanted.column}_model"
+    visible, scope = _sql(_visible_to(wanted).values("id", model))
     question = np.array([] if wanted.vector is None else wanted.vector, dtype=np.float32)
     question /= float(np.linalg.norm(question)) or 1.0
     parts: list[tuple[Rows, Numbers, Numbers]] = []
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{AS_IT_IS}SELECT kept.row, kept.size, CASE WHEN memory.embedding_model = %s AND length(kept.vector) = %s"
-            f" THEN kept.vector END FROM ({visible}) AS memory"
+            f"{AS_IT_IS}SELECT kept.row, kept.size, CASE WHEN memory.{model} = %s AND length({column}) = %s"
+            f" THEN {column} END FROM ({visible}) AS memory"
             " JOIN memory_searched AS kept ON kept.memory_id = memory.id",
             [wanted.embedding_model, question.nbytes or -1, *scope],
         )
@@ -253,6 +255,7 @@ def _dated(visible: _Visible, wanted: Wanted) -> Rows:
             values,
         )
     newest_first = _rows((row,) for _, row in sorted(found, reverse=True))
+    newest_first = newest_first[np.isin(newest_first, visible.rows)]
     nearness = np.nan_to_num(visible.nearness[visible.places(newest_first)], nan=-2.0)
     return newest_first[np.argsort(-nearness, kind="stable")[:DATED]]
 

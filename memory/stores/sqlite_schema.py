@@ -24,10 +24,27 @@ MOST_CHARACTERS = 100_000
 _SIGN = re.compile(f"([{SPACELESS}])")
 _WORD = re.compile(r"[^\W_]+")
 
+VECTOR_COLUMNS = ("embedding",)
+"""The memories' columns of vectors; the search has one of the same name for each."""
+_COLUMNS = ", ".join(VECTOR_COLUMNS)
+
+
+def _vectors(row: str) -> str:
+    return ", ".join(f"memory_vector({row}.{column})" for column in VECTOR_COLUMNS)
+
+
+_FORGET_WORDS = """
+            INSERT INTO memory_search (memory_search, rowid, words)
+            SELECT 'delete', row, memory_words(old.text) FROM memory_searched WHERE memory_id = old.id;"""
+_KEEP_WORDS = """
+            INSERT INTO memory_search (rowid, words)
+            SELECT row, memory_words(new.text) FROM memory_searched WHERE memory_id = new.id;"""
+
 TABLES = {
-    "memory_searched": """
+    "memory_searched": f"""
         CREATE TABLE memory_searched (
-            row INTEGER PRIMARY KEY, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL, vector BLOB
+            row INTEGER PRIMARY KEY, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL,
+            {", ".join(f"{column} BLOB" for column in VECTOR_COLUMNS)}
         )
     """,
     # The words themselves stand in the memory; here is only where each of them is.
@@ -40,40 +57,36 @@ TABLES = {
 """`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up."""
 
 TRIGGERS = {
-    "memory_search_new": """
+    "memory_search_new": f"""
         CREATE TRIGGER memory_search_new AFTER INSERT ON memory_memory BEGIN
-            INSERT INTO memory_searched (memory_id, size, vector)
-            VALUES (new.id, memory_size(new.text), memory_vector(new.embedding));
-            INSERT INTO memory_search (rowid, words)
-            SELECT row, memory_words(new.text) FROM memory_searched WHERE memory_id = new.id;
+            INSERT INTO memory_searched (memory_id, size, {_COLUMNS})
+            VALUES (new.id, memory_size(new.text), {_vectors("new")});{_KEEP_WORDS}
         END
     """,
-    "memory_search_gone": """
-        CREATE TRIGGER memory_search_gone AFTER DELETE ON memory_memory BEGIN
-            INSERT INTO memory_search (memory_search, rowid, words)
-            SELECT 'delete', row, memory_words(old.text) FROM memory_searched WHERE memory_id = old.id;
+    "memory_search_gone": f"""
+        CREATE TRIGGER memory_search_gone AFTER DELETE ON memory_memory BEGIN{_FORGET_WORDS}
             DELETE FROM memory_searched WHERE memory_id = old.id;
         END
     """,
-    "memory_search_text": """
-        CREATE TRIGGER memory_search_text AFTER UPDATE OF text ON memory_memory WHEN new.text IS NOT old.text BEGIN
-            INSERT INTO memory_search (memory_search, rowid, words)
-            SELECT 'delete', row, memory_words(old.text) FROM memory_searched WHERE memory_id = old.id;
-            UPDATE memory_searched SET size = memory_size(new.text) WHERE memory_id = new.id;
-            INSERT INTO memory_search (rowid, words)
-            SELECT row, memory_words(new.text) FROM memory_searched WHERE memory_id = new.id;
+    "memory_search_text": f"""
+        CREATE TRIGGER memory_search_text AFTER UPDATE OF text ON memory_memory
+        WHEN new.text IS NOT old.text BEGIN{_FORGET_WORDS}
+            UPDATE memory_searched SET size = memory_size(new.text) WHERE memory_id = new.id;{_KEEP_WORDS}
         END
     """,
-    "memory_search_vector": """
-        CREATE TRIGGER memory_search_vector AFTER UPDATE OF embedding ON memory_memory BEGIN
-            UPDATE memory_searched SET vector = memory_vector(new.embedding) WHERE memory_id = new.id;
+    **{
+        f"memory_search_{column}": f"""
+        CREATE TRIGGER memory_search_{column} AFTER UPDATE OF {column} ON memory_memory BEGIN
+            UPDATE memory_searched SET {column} = memory_vector(new.{column}) WHERE memory_id = new.id;
         END
-    """,
+    """
+        for column in VECTOR_COLUMNS
+    },
 }
 FILL = (
-    """
-    INSERT INTO memory_searched (memory_id, size, vector)
-    SELECT id, memory_size(text), memory_vector(embedding) FROM memory_memory ORDER BY id
+    f"""
+    INSERT INTO memory_searched (memory_id, size, {_COLUMNS})
+    SELECT id, memory_size(text), {_vectors("memory")} FROM memory_memory AS memory ORDER BY id
     """,
     """
     INSERT INTO memory_search (rowid, words)

@@ -8,16 +8,15 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.db import connection as database
 
 from agents import alone, lanes, nursery
 from agents.alone import End, Verdict
 from agents.inbox import receive
 from agents.models import Lane, Message, Step, Turn
 from tests.doubles.openai_server import OpenAIServer
+from tests.doubles.programs import own_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,12 +24,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(scope="module")
 def nurseries(django_db_setup: None) -> Iterator[alone._Nurseries]:
     """A nursery that works in the tests' own database, with a model on loopback."""
-    parts = urlsplit(os.environ["DATABASE_URL"])
     made = alone._Nurseries()
     with OpenAIServer() as model, pytest.MonkeyPatch.context() as patch:
         patch.setattr(alone, "_nurseries", made)
         for name, value in {
-            "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database.settings_dict['NAME']}")),
+            "DATABASE_URL": own_database_url(),
             "OPENAI_BASE_URL": model.base_url,
             "MODEL_LARGE": "stub",
             "EMBEDDING_MODEL": "hashed",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,7 +24,7 @@ from plugins.api import SetPluginState
 from plugins.models import PluginState
 from tests.conftest import make_agent
 from tests.doubles.counting import SCRIPT
-from tests.doubles.programs import run_python
+from tests.doubles.programs import own_database_url, run_python
 
 Key = tuple[str, int, str, int | None]
 """A plugin, an agent, a scope, and whose of it."""
@@ -222,9 +220,8 @@ def test_keeping_and_reading_take_a_statement_each(agents: list[Agent]) -> None:
 def test_it_survives_a_change_of_worker(incoming: Any, agent: Agent) -> None:
     """Each message is worked by a process of its own, which ends; what it kept is the next one's."""
     Agent.objects.update(model_large=SCRIPT, model_small=SCRIPT)
-    parts = urlsplit(os.environ["DATABASE_URL"])
     environment = {
-        "DATABASE_URL": urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}")),
+        "DATABASE_URL": own_database_url(),
         "REDIS_URL": site_settings.REDIS_URL,
         "DJANGO_SETTINGS_MODULE": "eliza_site.settings",
         "ELIZA_PLUGINS": "tests.doubles.counting",

@@ -89,10 +89,8 @@ def text_columns() -> set[tuple[str, str]]:
 
 
 def tables() -> list[str]:
-    """Return every table of the database."""
-    with database.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        return [row[0] for row in cursor.fetchall()]
+    """Return every table of the database. SQLite's index of words has tables of its own, which no row is read from."""
+    return [name for name in database.introspection.table_names() if not name.startswith("memory_search")]
 
 
 def columns_with(word: str) -> set[tuple[str, str]]:
@@ -100,12 +98,11 @@ def columns_with(word: str) -> set[tuple[str, str]]:
     found = set()
     with database.cursor() as cursor:
         for table in tables():
-            cursor.execute(
-                f'SELECT DISTINCT cell.key FROM "{table}" AS line, jsonb_each_text(to_jsonb(line)) AS cell'
-                " WHERE cell.value ILIKE %s",
-                [f"%{word}%"],
-            )
-            found |= {(table, row[0]) for row in cursor.fetchall()}
+            cursor.execute(f'SELECT * FROM "{table}"')
+            columns = [column[0] for column in cursor.description]
+            for row in cursor.fetchall():
+                cells = zip(columns, row, strict=True)
+                found |= {(table, column) for column, value in cells if word.lower() in str(value).lower()}
     for session in Session.objects.all():
         if word in str(session.get_decoded()):
             found.add(("django_session", "session_data"))

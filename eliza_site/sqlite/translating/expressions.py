@@ -75,9 +75,8 @@ def rewrite(node: exp.Expr) -> exp.Expr:
         if isinstance(node, kind):
             made = rule(node)
             if made is not node:
-                made.meta.setdefault("type", type_of(node))
-                if not made.meta["type"]:
-                    made.meta["type"] = type_of(node)
+                # Also where it is a part of the node: a cast that needs no word is still of its own type.
+                made.meta["type"] = type_of(node) or type_of(made)
             return made
     return node
 
@@ -237,7 +236,7 @@ _RULES: dict[type[exp.Expr], Callable[..., exp.Expr]] = {
     exp.LogicalOr: lambda node: exp.Max(this=node.this),
     exp.ArraySize: lambda node: call("json_array_length", node.this),
     exp.ArrayPosition: lambda node: call("array_position", node.this, node.expression),
-    exp.ArrayContainsAll: lambda node: call("jsonb_contains", node.this, node.expression),
+    exp.ArrayContainsAll: lambda node: call("json_contains", node.this, node.expression),
     exp.JSONBContainsTopKey: lambda node: call(
         "jsonb_exists_any", node.this, call("json_array", node.expression)
     ),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.db import connection as database
 
 from agents import forgetting
 from agents.crashpoints import Fault, read_hits, write_plan
@@ -18,7 +15,7 @@ from agents.forgetting import holding
 from agents.models import AuditEntry, Forgetting, Message, Person
 from tests.doubles.acting import Died
 from tests.doubles.lives import MARK, Life, columns_with
-from tests.doubles.programs import run_python
+from tests.doubles.programs import own_database_url, run_python
 
 
 def let_lease_end() -> None:
@@ -70,15 +67,9 @@ def test_a_batch_that_dies_within_changes_nothing(life: Life, monkeypatch: Any) 
     assert columns_with(MARK) == set()
 
 
-def own_database() -> str:
-    """Return the address of the database that this test uses."""
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    return urlunsplit(parts._replace(path=f"/{database.settings_dict['NAME']}"))
-
-
 def run_command(*argv: str, plan: Path) -> Any:
     return run_python(
-        "manage.py", "forget_person", *argv, DATABASE_URL=own_database(), CRASHPOINTS=str(plan),
+        "manage.py", "forget_person", *argv, DATABASE_URL=own_database_url(), CRASHPOINTS=str(plan),
         EMBEDDING_MODEL="hashed",
     )  # fmt: skip
 

@@ -75,8 +75,9 @@ def keys_to_people() -> Iterator[tuple[str, str]]:
 
 def rows_with_key(table: str, column: str, ids: list[Any]) -> int:
     with database.cursor() as cursor:
-        statement = f'SELECT count(*) FROM "{table}" WHERE "{column}"::text = ANY(%s)'
-        cursor.execute(statement, [list(map(str, ids))])
+        places = ", ".join(["%s"] * len(ids))
+        statement = f'SELECT count(*) FROM "{table}" WHERE CAST("{column}" AS text) IN ({places})'
+        cursor.execute(statement, list(map(str, ids)))
         return int(cursor.fetchall()[0][0])
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 FOLDER = Path(__file__).parent
 TESTS = [FOLDER / "contract", FOLDER / "on_sqlite"]
-SECONDS = 300
+SECONDS = 900
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="this process is such a one itself")

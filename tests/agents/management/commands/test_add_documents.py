@@ -11,11 +11,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.db.models import Count, Q
 
 from agents.models import Agent, Room
@@ -24,6 +22,7 @@ from memory.models import Chunk, Document, DocumentPart, Memory
 from memory.writes import embed_pending
 from tests.conftest import make_agent
 from tests.doubles.pdfs import make_pdf
+from tests.doubles.programs import own_database_url
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -163,20 +162,11 @@ def test_what_makes_no_sense_is_an_error_in_one_line(agent: Agent, tmp_path: Pat
 # Cut off --------------------------------------------------------------------------------------------------
 
 
-def database_url() -> str:
-    """The address of this test's own database, for another process."""
-    known = connection.settings_dict
-    user = quote(known["USER"] or "", safe="")
-    password = f":{quote(known['PASSWORD'], safe='')}" if known["PASSWORD"] else ""
-    port = f":{known['PORT']}" if known["PORT"] else ""
-    return f"postgres://{user}{password}@{quote(known['HOST'], safe='')}{port}/{known['NAME']}"
-
-
 def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "manage.py", "add_documents", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url(), "EMBEDDING_MODEL": "hashed"},
+        env={**os.environ, "DATABASE_URL": own_database_url(), "EMBEDDING_MODEL": "hashed"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,7 +15,7 @@ from memory.stores.sqlite import SqliteStore
 from memory.stores.sqlite_schema import TRIGGERS, ensure_search
 
 COUNTS = """/* sqlite */
-SELECT (SELECT count(*) FROM memory_searched), (SELECT count(*) FROM memory_searched WHERE vector IS NOT NULL),
+SELECT (SELECT count(*) FROM memory_searched), (SELECT count(*) FROM memory_searched WHERE embedding IS NOT NULL),
        (SELECT count(*) FROM memory_search_docsize)
 """
 
