@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def report_memory(memory: Memory) -> dict[str, Any]:
-    """Return all that is known of the memory; five statements at most, however much it is."""
+    """Return all that is known of the memory; four statements, and one for each private room of a person."""
     fact: Fact | None = getattr(memory, "fact", None)
     keys = known_ids(memory.source_messages)
     sources = sources_of(keys)

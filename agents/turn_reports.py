@@ -158,7 +158,8 @@ def report_recalled(steps: Iterable[Step]) -> list[dict[str, Any]]:
     hits = [hit for step in steps if step.name == "recall" for hit in step.output.get("memories", ())]
     ids = [UUID(hit["id"]) for hit in hits]
     kept = kept_of(ids)
-    citations = citations_of(ids) if ids else {}
+    documents = [key for key, memory in kept.items() if memory.kind == "document"]
+    citations = citations_of(documents) if documents else {}
     sources = sources_of(key for memory in kept.values() for key in memory.source_messages)
     told = []
     for hit, memory_id in zip(hits, ids, strict=True):

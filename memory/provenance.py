@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db import connection
+from django.db.models import OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast
 
 from memory.models import Memory
 from memory.querysets import PRIVATE_ROOM_TYPES
@@ -22,7 +25,7 @@ LONGEST_CHAIN = 20
 MOST_VERSIONS = 40
 LOOKED_AT_MESSAGES = 200
 LOOKED_AT_TURNS = 1000
-MOST_ROOMS = 20
+MOST_ROOMS = 5
 MOST_PROMPTS = 20
 
 
@@ -83,7 +86,7 @@ def find_memory(name: str) -> Memory:
     found = list(
         Memory.objects.filter(pk__range=ids)
         .select_related("agent", "room", "person", "world", "fact__subject")
-        .defer("embedding")
+        .defer("embedding", "second_embedding")
         .order_by("pk")[: MOST_LISTED + 1]
     )
     if len(found) == 1:
@@ -97,40 +100,48 @@ def find_memory(name: str) -> Memory:
     raise MemoryNotFound(f"More than one memory has an id that begins with {name}: {listed}{more}")
 
 
-_SOURCES = """
-SELECT message.id, CASE WHEN message.direction = 'out' THEN agent.name ELSE coalesce(person.name, '') END,
-       message.direction = 'out', room.id, coalesce(nullif(room.name, ''), room.platform || ':' || room.external_id),
-       message.said_at, message.text, coalesce(message.turn_id, turn.id)
-FROM agents_message AS message
-JOIN agents_room AS room ON room.id = message.room_id
-JOIN agents_agent AS agent ON agent.id = message.agent_id
-LEFT JOIN agents_person AS person ON person.id = message.person_id
-LEFT JOIN LATERAL (SELECT id FROM agents_turn WHERE message_id = message.id ORDER BY id LIMIT 1) AS turn ON true
-WHERE message.id = ANY(%s)
-ORDER BY message.said_at, message.id
-"""
-
-
 def sources_of(message_ids: Iterable[UUID | str]) -> dict[UUID, Source]:
     """Return those of the messages that are there, as they were said one after the other; in one statement or none."""
     ids = known_ids(message_ids)
     if not ids:
         return {}
-    with connection.cursor() as cursor:
-        cursor.execute(_SOURCES, [ids])
-        return {
-            row[0]: Source(
-                id=row[0],
-                speaker=row[1],
-                is_from_agent=row[2],
-                room_id=row[3],
-                room=row[4],
-                said_at=row[5],
-                text=row[6],
-                turn_id=row[7],
-            )
-            for row in cursor.fetchall()
-        }
+    caused = _rows("Turn").filter(message=OuterRef("pk")).order_by("pk").values("pk")[:1]
+    said = (
+        _rows("Message")
+        .filter(pk__in=ids)
+        .annotate(caused_turn=Subquery(caused))
+        .select_related("agent", "person", "room")
+        .only(*_SHOWN)
+        .order_by("said_at", "pk")
+    )
+    return {message.pk: _source(message) for message in said}
+
+
+_SHOWN = (
+    *("direction", "said_at", "text", "turn_id", "agent__name", "person__name"),
+    *("room__name", "room__platform", "room__external_id"),
+)
+
+
+def _source(message: Any) -> Source:
+    is_from_agent = message.direction == "out"
+    speaker = message.agent if is_from_agent else message.person
+    return Source(
+        id=message.pk,
+        speaker=speaker.name if speaker else "",
+        is_from_agent=is_from_agent,
+        room_id=message.room_id,
+        room=str(message.room),
+        said_at=message.said_at,
+        text=message.text,
+        turn_id=message.turn_id or message.caused_turn,
+    )
+
+
+def _rows(name: str) -> QuerySet[Any]:
+    """Return the rows of a table of the floor above, which is known here by its name."""
+    rows: QuerySet[Any] = apps.get_model("agents", name)._default_manager.all()
+    return rows
 
 
 def known_ids(names: Iterable[UUID | str]) -> list[UUID]:
@@ -162,7 +173,7 @@ WITH RECURSIVE newer (id, next_id, place) AS (
     UNION ALL
     (SELECT id, place FROM older WHERE place < 0 ORDER BY place DESC LIMIT %(most)s)
 )
-SELECT memory.id, memory.text, memory.said_at, memory.superseded_by_id, fact.ended_at, fact.ended_by_message, place
+SELECT place, memory.id, memory.text, memory.said_at, memory.superseded_by_id, fact.ended_at, fact.ended_by_message
 FROM chain
 JOIN memory_memory AS memory ON memory.id = chain.id
 LEFT JOIN memory_fact AS fact ON fact.memory_id = memory.id
@@ -174,92 +185,115 @@ ORDER BY place, fact.ended_at, memory.id
 def chain_of(memory_id: UUID) -> list[Version]:
     """Return the memory with all that it took the place of, and all that took its place, the oldest first.
 
-    One statement; at most LONGEST_CHAIN replacements in each direction.
+    At most LONGEST_CHAIN replacements in each direction; one statement on PostgreSQL, one for each of them elsewhere.
     """
+    if connection.vendor != "postgresql":
+        return _walk(memory_id)
     names: dict[str, Any] = {"memory": memory_id, "longest": LONGEST_CHAIN, "most": MOST_VERSIONS}
     with connection.cursor() as cursor:
         cursor.execute(_CHAIN, names)
-        return [
-            Version(
-                id=id,
-                text=text,
-                said_at=said_at,
-                replaced_by=replaced_by,
-                held_until=held_until,
-                ended_by=ended_by,
-                place=place,
-            )
-            for id, text, said_at, replaced_by, held_until, ended_by, place in cursor.fetchall()
-        ]
+        return [_version(*row) for row in cursor.fetchall()]
 
 
-_TURNS_HERE = """
-WITH room AS (
-    {rooms}
-), turn AS (
-    SELECT turn.id, turn.received_at
-    FROM room
-    CROSS JOIN LATERAL (
-        SELECT id FROM agents_message WHERE room_id = room.id AND agent_id = %(agent)s
-        ORDER BY received_at DESC LIMIT %(messages)s) AS said
-    JOIN agents_turn AS turn ON turn.message_id = said.id
-)
-"""
-_ROOM = "SELECT %(room)s::uuid AS id"
-_ROOMS_OF_PERSON = """
-    SELECT room.id FROM agents_participant AS participant JOIN agents_room AS room ON room.id = participant.room_id
-    WHERE participant.person_id = %(person)s AND room.type = ANY(%(private)s)
-    ORDER BY room.id DESC LIMIT %(rooms)s
-"""
-_TURNS_ANYWHERE = """
-WITH turn AS (
-    SELECT id, received_at FROM (
-        SELECT id, received_at, agent_id FROM agents_turn ORDER BY id DESC LIMIT %(turns)s) AS newest
-    WHERE agent_id = %(agent)s
-)
-"""
-_PROMPTS = """
-SELECT turn.id, turn.received_at, (hit ->> 'score')::float
-FROM turn
-JOIN agents_step AS step ON step.turn_id = turn.id AND step.name = 'recall'
-CROSS JOIN LATERAL jsonb_array_elements(step.output -> 'memories') AS hit
-WHERE hit ->> 'id' = %(memory)s::text
-ORDER BY turn.id DESC LIMIT %(most)s
-"""
-_BY_SCOPE = {
-    Memory.Scope.ROOM.value: _TURNS_HERE.format(rooms=_ROOM) + _PROMPTS,
-    Memory.Scope.PERSON.value: _TURNS_HERE.format(rooms=_ROOMS_OF_PERSON) + _PROMPTS,
-    Memory.Scope.AGENT.value: _TURNS_ANYWHERE + _PROMPTS,
-}
-"""The turns where a memory of each scope may have surfaced: the newest of its room, of the person's private rooms,
-or of the site. No index leads from a memory to its turns, and one would cost every turn that is worked; so the
-newest are looked through, and no more of them than these.
-"""
+def _version(
+    place: int,
+    id: UUID,
+    text: str,
+    said_at: dt.datetime,
+    replaced_by: UUID | None,
+    held_until: dt.datetime | None,
+    ended_by: UUID | None,
+) -> Version:
+    return Version(
+        id=id,
+        text=text,
+        said_at=said_at,
+        replaced_by=replaced_by,
+        held_until=held_until,
+        ended_by=ended_by,
+        place=place,
+    )
+
+
+def _walk(memory_id: UUID) -> list[Version]:
+    """Find the chain step by step, where statements can't ask for themselves."""
+    chain = {row.id: row for row in _versions(0, pk=memory_id)}
+    newest = chain.get(memory_id)
+    for place in range(1, LONGEST_CHAIN + 1):
+        if newest is None or newest.replaced_by is None or newest.replaced_by in chain:
+            break
+        newest = next(iter(_versions(place, pk=newest.replaced_by)), None)
+        if newest is not None:
+            chain[newest.id] = newest
+    oldest: list[UUID] = list(chain)[:1]
+    for place in range(-1, -LONGEST_CHAIN - 1, -1):
+        found = [row for row in _versions(place, superseded_by__in=oldest) if row.id not in chain]
+        chain |= {row.id: row for row in found}
+        oldest = [row.id for row in found]
+        if not oldest or len(chain) > MOST_VERSIONS:
+            break
+    return sorted(chain.values(), key=lambda row: row.place)
+
+
+def _versions(place: int, **wanted: Any) -> list[Version]:
+    rows = Memory.objects.filter(**wanted).order_by("fact__ended_at", "pk")
+    columns = ("pk", "text", "said_at", "superseded_by", "fact__ended_at", "fact__ended_by_message")
+    found: list[tuple[Any, ...]] = list(rows.values_list(*columns)[:MOST_VERSIONS])
+    return [_version(place, *row) for row in found]
 
 
 def prompted_by(memory: Memory) -> list[Prompted]:
-    """Return the turns that recalled the memory lately, the newest first; in one statement.
+    """Return the turns that recalled the memory lately, the newest first.
 
     Where it belongs to a room or a person, the turns on the last LOOKED_AT_MESSAGES messages of each room are looked
-    through; where to the agent, those among the site's last LOOKED_AT_TURNS.
+    through; where to the agent, those among the site's last LOOKED_AT_TURNS. No index leads from a memory to its turns,
+    and one would cost every turn that is worked: so the newest are looked through, and no more of them than these.
+    Two statements; for what is a person's, one more for each of their private rooms, MOST_ROOMS at most.
     """
-    statement = _BY_SCOPE.get(memory.scope)
-    if statement is None:
+    turns = _turns_where_it_may_surface(memory)
+    if turns is None:
         return []
-    names: dict[str, Any] = {
-        "memory": str(memory.pk),
-        "agent": memory.agent_id,
-        "room": memory.room_id,
-        "person": memory.person_id,
-        "private": list(PRIVATE_ROOM_TYPES),
-        "rooms": MOST_ROOMS,
-        "messages": LOOKED_AT_MESSAGES,
-        "turns": LOOKED_AT_TURNS,
-        "most": MOST_PROMPTS,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(statement, names)
-        return [Prompted(turn_id=id, at=at, score=score) for id, at, score in cursor.fetchall()]
+    key = str(memory.pk)
+    steps = (
+        _rows("Step")
+        .filter(turns, name="recall")
+        .annotate(written=Cast("output", TextField()))
+        .filter(written__contains=key)
+        .order_by("-turn_id")
+        .values_list("turn_id", "turn__received_at", "output")[:MOST_PROMPTS]
+    )
+    return [
+        Prompted(turn_id=turn_id, at=at, score=float(hit["score"]))
+        for turn_id, at, output in steps
+        for hit in output["memories"]
+        if hit["id"] == key
+    ]
+
+
+def _turns_where_it_may_surface(memory: Memory) -> Q | None:
+    """Return the condition that a step is of a turn that is looked through; None where it surfaces nowhere.
+
+    Keys are read first: of one statement PostgreSQL might make a join with all turns that there are.
+    """
+    if memory.scope == Memory.Scope.AGENT.value:
+        newest = _rows("Turn").order_by("-pk").values_list("pk", "agent")[:LOOKED_AT_TURNS]
+        return Q(turn__in=[key for key, agent_id in newest if agent_id == memory.agent_id])
+    if memory.scope == Memory.Scope.ROOM.value:
+        return Q(turn__message__in=_last_messages(memory, memory.room_id))
+    if memory.scope == Memory.Scope.PERSON.value:
+        rooms = (
+            _rows("Room")
+            .filter(participants__person=memory.person_id, type__in=PRIVATE_ROOM_TYPES)
+            .order_by("-pk")
+            .values_list("pk", flat=True)[:MOST_ROOMS]
+        )
+        return Q(turn__message__in=[key for room in rooms for key in _last_messages(memory, room)])
+    return None
+
+
+def _last_messages(memory: Memory, room_id: UUID | None) -> list[UUID]:
+    said = _rows("Message").filter(room=room_id, agent=memory.agent_id)
+    return list(said.order_by("-received_at").values_list("pk", flat=True)[:LOOKED_AT_MESSAGES])
 
 
 def looked_through(memory: Memory) -> str:

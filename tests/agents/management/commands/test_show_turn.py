@@ -120,7 +120,7 @@ def test_recalled_memories_come_with_their_scores_speakers_and_messages(
     assert str(kept.pk) in page
     assert f"message {said.pk} (Ann, " in page
     turn.steps.filter(name="recall").update(output={"memories": [hit] * 6})
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):
         assert len(report_recalled(turn.steps.filter(name="recall"))) == 6
 
 
