@@ -46,6 +46,8 @@ NEIGHBOURS = (0.6, 0.3)
 """What a word counts that stands in the message next to this one, or in the one after."""
 LENGTH_SHARE = 0.3
 """How much of a word's weight hangs on the length of its text. Source: BM25's b (Robertson and Zaragoza, 2009)."""
+COMMONEST_SHARE = 0.99
+"""A word that more of all texts have weighs no less."""
 DATE_FADES_DAYS = 10.0
 """So far from a date that was said, it counts 1/e: what happened is told soon afterwards."""
 RECENCY_FADES_DAYS = 30.0
@@ -265,5 +267,6 @@ def _date(times: Numbers, question: Question) -> Numbers:
 
 
 def rarity_of_share(share: float) -> float:
-    """Return what a term weighs that this share of all texts has."""
-    return math.log(1.0 + (1.0 - share) / max(share, 1e-6))
+    """Return what a term weighs that this share of all texts has: more than nothing, even where all have it."""
+    share = min(max(share, 1e-6), COMMONEST_SHARE)
+    return math.log(1.0 + (1.0 - share) / share)

@@ -10,7 +10,7 @@ import pytest
 
 from memory.dates import Span
 from memory.questions import Question
-from memory.ranking import WEIGHTS, Candidate, rank, standard
+from memory.ranking import WEIGHTS, Candidate, rank, rarity_of_share, standard
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 ROOM, OTHER_ROOM = "room", "other room"
@@ -227,3 +227,9 @@ def test_the_order_in_which_candidates_come_changes_nothing() -> None:
         for number in range(1, 20)
     ]
     assert ranked(*rows) == ranked(*reversed(rows)) == ranked(*rows[7:], *rows[:7])
+
+
+def test_a_word_that_all_texts_have_still_weighs_something_and_a_rare_one_the_more() -> None:
+    weights = [rarity_of_share(share) for share in (0.0, 0.001, 0.5, 0.99, 1.0)]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] > 0

@@ -16,7 +16,7 @@ from agents.models import Participant, Person
 from memory.memories import remember
 from memory.models import Memory
 from memory.retrieval import recall
-from memory.stores import candidates
+from memory.stores import candidates, postgres_recall
 from memory.vectors import UnexpectedVectorSize
 from plugins.api import RecalledMemory
 
@@ -300,6 +300,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     if "index" in request.param:
         monkeypatch.setattr(candidates, "EXACT_STEPS", ((float("inf"), 0),))
     return request.param
+
+
+def test_a_word_that_every_memory_has_finds_them_all(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember([scene.embedded(f"the marker {number}") for number in range(3)])
+    monkeypatch.setattr(postgres_recall, "share_of", lambda *_: 1.0)
+    assert len(scene.recall_by_words("marker")) == 3
 
 
 MEMORIES = st.lists(
