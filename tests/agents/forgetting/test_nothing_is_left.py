@@ -40,6 +40,8 @@ WITHOUT_WORDS = {
     "agents_modelcall.finish_reason": MACHINERY,
     "agents_forgetting": "goes with the last of what it is about",
     "memory_memory.source_key": MACHINERY,
+    "memory_memory.second_embedding_model": MACHINERY,
+    "memory_vectorspace": OPERATORS,
     "memory_document": OPERATORS,
     "memory_documentpart": OPERATORS,
     "memory_chunk": OPERATORS,
