@@ -46,7 +46,7 @@ def own_connection(*, statement_timeout_seconds: int) -> Iterator[None]:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "tcp_user_timeout": 1000 * statement_timeout_seconds,
         }
-    else:
+    elif statement_timeout_seconds:
         options["timeout"] = statement_timeout_seconds
     connections["default"] = own
     try:

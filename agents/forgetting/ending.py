@@ -26,6 +26,12 @@ VACUUM = "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF, SKIP_LOCKED ON)"
 """Takes what was deleted out of the indexes, that of the vectors too, where it stays for long otherwise. It locks
 out nobody who reads or writes, and passes over a table that somebody else cleans or alters.
 """
+ON_SQLITE = (
+    "INSERT INTO memory_search (memory_search) VALUES ('optimize')",
+    "VACUUM",
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+)
+"""The same on SQLite: out of the index of words, the file's free pages and its log. Writers wait for it."""
 KEYS_A_LOOK = 1000
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -70,11 +76,13 @@ def _clean_up() -> None:
     """Have the database take out of its indexes and pages what was deleted; where it can't now, it will later."""
     if connection.in_atomic_block:
         return
-    tables = [model._meta.db_table for label in APPS for model in apps.get_app_config(label).get_models()]
+    models = [model for label in APPS for model in apps.get_app_config(label).get_models()]
+    quoted = [connection.ops.quote_name(model._meta.db_table) for model in models]
+    statements = [f"{VACUUM} {table}" for table in quoted] if connection.vendor == "postgresql" else ON_SQLITE
     with own_connection(statement_timeout_seconds=0):
-        for table in tables:
+        for statement in statements:
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute(f"{VACUUM} {connection.ops.quote_name(table)}")
+                    cursor.execute(statement)
             except Error as error:
-                log.warning("not_cleaned_up", table=table, error=error)
+                log.warning("not_cleaned_up", statement=statement, error=error)

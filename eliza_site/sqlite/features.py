@@ -9,6 +9,6 @@ class DatabaseFeatures(SQLiteFeatures):
     has_native_uuid_field = True
     supports_json_field_contains = True
     supports_nulls_distinct_unique_constraints = True
-    # Django leaves the covered columns out of an index by itself; the warning would be all that it adds.
-    supports_covering_indexes = False
+    # The schema editor leaves the covered columns out; Django would warn of it at each command.
+    supports_covering_indexes = True
     test_db_allows_multiple_connections = True

@@ -33,6 +33,10 @@ class DatabaseSchemaEditor(SQLiteSchemaEditor):
             columns=columns,
         )
 
+    def _index_include_sql(self, _model: Any, _columns: Any) -> str:
+        """Leave out what an index would only carry along: SQLite reads the row instead."""
+        return ""
+
     def _delete_unique_sql(
         self, model: Any, name: Any, nulls_distinct: bool | None = None, **more: Any
     ) -> Any:

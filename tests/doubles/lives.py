@@ -89,8 +89,8 @@ def text_columns() -> set[tuple[str, str]]:
 
 
 def tables() -> list[str]:
-    """Return every table of the database."""
-    return database.introspection.table_names()
+    """Return every table of the database. SQLite's index of words has tables of its own, which no row is read from."""
+    return [name for name in database.introspection.table_names() if not name.startswith("memory_search")]
 
 
 def columns_with(word: str) -> set[tuple[str, str]]:
