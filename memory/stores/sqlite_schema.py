@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memory.questions import SPACELESS
-from memory.stores.sqlite_words import LITTLE_WORDS
+from memory.stores.sqlite_words import AS_IT_IS, LITTLE_WORDS
 
 MOST_CHARACTERS = 100_000
 """So much of a text is searched, as in PostgreSQL."""
@@ -84,11 +84,11 @@ TRIGGERS = {
     },
 }
 FILL = (
-    f"""
+    f"""{AS_IT_IS}
     INSERT INTO memory_searched (memory_id, size, {_COLUMNS})
     SELECT id, memory_size(text), {_vectors("memory")} FROM memory_memory AS memory ORDER BY id
     """,
-    """
+    f"""{AS_IT_IS}
     INSERT INTO memory_search (rowid, words)
     SELECT kept.row, memory_words(memory.text)
     FROM memory_searched AS kept JOIN memory_memory AS memory ON memory.id = kept.memory_id
