@@ -9,6 +9,7 @@ TWO_WRITERS = "a second transaction writes while the first is open; SQLite has o
 """Such a test would wait for itself there: nothing can come in between."""
 ITS_OWN = "it looks at PostgreSQL's own locks, sessions, plans, errors or indexes"
 COUNTED = "it counts statements: SQLite's BEGIN is one, and a recall there takes more"
+SHARES = "a word's share is counted at once on SQLite: one that two of three memories have is common there"
 
 NEED_POSTGRESQL: dict[str, str] = {
     "agents/admin/test_dead_letters::test_five_hundred_dead_letters_are_retried_with_one_reason": COUNTED,
@@ -33,6 +34,10 @@ NEED_POSTGRESQL: dict[str, str] = {
     "agents/test_work::test_a_plain_turn_costs_at_most_fourteen_statements_from_receipt_to_delivery": COUNTED,
     "agents/test_work::test_a_message_that_is_stored_while_a_turn_ends_is_worked_by_the_same_worker": TWO_WRITERS,
     "eliza_site/test_embedded": ITS_OWN,
+    "memory/test_citations::test_chunks_that_are_still_being_made_are_in_nobodys_sight": SHARES,
+    "memory/test_dimensions::test_a_migration_makes_the_index_of_the_settings_size": ITS_OWN,
+    "memory/test_dimensions::test_long_vectors_are_indexed_as_half_floats_and_longer_ones_refused": ITS_OWN,
+    "memory/test_retrieval::test_a_recall_costs_two_statements_however_much_there_is": COUNTED,
     "memory/stores/test_candidates": ITS_OWN,
     "memory/stores/test_postgres_words": ITS_OWN,
     "transports/drill/test_faults::test_the_sites_own_sessions_are_cut_and_somebody_elses_tools_are_not": ITS_OWN,

@@ -18,6 +18,7 @@ from eliza_site.sqlite.creation import MEMORY, DatabaseCreation
 from eliza_site.sqlite.features import DatabaseFeatures
 from eliza_site.sqlite.functions import register_functions, vector_text
 from eliza_site.sqlite.operations import DatabaseOperations
+from eliza_site.sqlite.pool import pool
 from eliza_site.sqlite.schema import DatabaseSchemaEditor
 from eliza_site.sqlite.statements import Cursor
 
@@ -46,6 +47,7 @@ class DatabaseWrapper(SQLiteWrapper):
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor
+    _parameters: dict[str, Any]
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return what `sqlite3.connect` is told."""
@@ -56,7 +58,7 @@ class DatabaseWrapper(SQLiteWrapper):
         return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
-        """Open the database, with the functions that SQLite lacks.
+        """Open the database, with the functions that SQLite lacks, or take an open connection.
 
         Raises: ImproperlyConfigured where SQLite is too old.
         """
@@ -65,6 +67,9 @@ class DatabaseWrapper(SQLiteWrapper):
                 f"Python's SQLite is {sqlite3.sqlite_version}, which is too old: {'.'.join(map(str, OLDEST_SQLITE))}"
                 " is the first that will do. Use a newer Python, or set DATABASE_URL to PostgreSQL."
             )
+        self._parameters = conn_params
+        if kept := pool.take(conn_params):
+            return kept
         name = str(conn_params["database"])
         is_file = MEMORY not in name and not self.is_in_memory_db()
         if not is_file:
@@ -76,6 +81,10 @@ class DatabaseWrapper(SQLiteWrapper):
             found.execute("PRAGMA journal_mode = WAL")
             found.execute("PRAGMA synchronous = NORMAL")
         return found
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            pool.give_back(self._parameters, self.connection)
 
     def create_cursor(self, name: str | None = None) -> Cursor:  # noqa: ARG002 - there are no cursors of a server's
         """Return a cursor that knows the site's statements."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db.backends.sqlite3.operations import DatabaseOperations as SQLiteOperations
+
+from eliza_site.sqlite.statements import adapted
 
 
 class DatabaseOperations(SQLiteOperations):
@@ -23,6 +26,15 @@ class DatabaseOperations(SQLiteOperations):
             return statements
         dropped = [f"DROP TRIGGER {self.quote_name(name)}" for name, _sql in refusing]
         return [*dropped, *statements, *(sql for _name, sql in refusing)]
+
+    def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
+        """Return the statement as it was asked for, with its values."""
+        if isinstance(params, Mapping):
+            params = {name: adapted(value) for name, value in params.items()}
+        elif params:
+            params = [adapted(value) for value in params]
+        shown: str = super().last_executed_query(cursor, sql, params)
+        return shown
 
     def convert_uuidfield_value(self, value: Any, *_where: Any) -> UUID | None:
         """Return the column's value."""

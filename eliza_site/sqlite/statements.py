@@ -193,16 +193,17 @@ def _bound(params: Any) -> dict[str, Any]:
     pairs = (
         params.items() if isinstance(params, Mapping) else ((str(n), value) for n, value in enumerate(params))
     )
-    return {name: _adapted(value) for name, value in pairs}
+    return {name: adapted(value) for name, value in pairs}
 
 
-def _adapted(value: Any) -> Any:
+def adapted(value: Any) -> Any:
+    """Return a parameter as SQLite keeps it."""
     if isinstance(value, dt.datetime):
         return time_text(value)
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        return json.dumps([_adapted(one) for one in value], ensure_ascii=False)
+        return json.dumps([adapted(one) for one in value], ensure_ascii=False)
     return str(value) if isinstance(value, str) else value  # a choice of a field's is a text of another class
 
 

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 
-TURNS, WARM = 300, 30
+TURNS, WARM = 100, 20
 
 
 def main() -> None:
