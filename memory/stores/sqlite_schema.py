@@ -125,16 +125,14 @@ def vector_of(written: str | bytes | None) -> bytes | None:
     return (numbers / length).astype("<f4").tobytes() if length > 0.0 else None
 
 
-def register_functions(*, connection: BaseDatabaseWrapper, **_signal: Any) -> None:
-    """Make known to a new connection what the triggers call."""
-    if connection.vendor != "sqlite":
-        return
+def register_functions(connection: sqlite3.Connection) -> None:
+    """Make known to a new connection what the triggers call; `eliza_site.sqlite` calls it."""
     for name, function in (
         ("memory_words", words_of),
         ("memory_size", size_of),
         ("memory_vector", vector_of),
     ):
-        connection.connection.create_function(name, 1, function, deterministic=True)
+        connection.create_function(name, 1, function, deterministic=True)
 
 
 def ensure_search(*, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
