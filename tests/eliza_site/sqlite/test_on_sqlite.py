@@ -8,19 +8,23 @@ import pkgutil
 import re
 import sqlite3
 import threading
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from agents import lanes
+from agents import forgetting, lanes
 from agents.audit import record
 from agents.inbox import receive
 from agents.models import AuditEntry, Lane, Message, Turn
+from eliza_site.sqlite.one_worker import NOTE
 from eliza_site.sqlite.statements import is_ours
 from eliza_site.sqlite.translating import translate
+from tests.agents.forgetting.conftest import life as life
 from tests.conftest import ON_SQLITE
+from tests.doubles.lives import MARK, Life
 
 pytestmark = [
     pytest.mark.django_db,
@@ -136,3 +140,22 @@ def test_what_a_statement_returns_has_the_types_of_postgresql(incoming: Any) -> 
     assert turn.received_at.tzinfo is not None
     assert (turn.person_is_bot, turn.is_stop_requested) == (False, False)
     assert turn.message_attachments == json.loads("[]")
+
+
+def test_the_doctor_says_what_it_is() -> None:
+    from eliza_site.doctor import stores
+
+    (finding,) = stores.look_at_database()
+    assert (finding.level, finding.text.startswith(NOTE)) == ("note", True)
+    assert stores.look_at_vector_extension()[0].level == "ok"
+    assert stores.look_at_migrations()[0].level == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_deleted_is_in_no_page_of_the_file(life: Life) -> None:
+    begun = forgetting.begin(life.ann.pk, by="ada", why="She asked for it.")
+    assert forgetting.go_on(begun.pk)
+    connection.close()
+    name = connection.settings_dict["NAME"]
+    for path in (Path(name), Path(f"{name}-wal")):
+        assert MARK.encode() not in (path.read_bytes() if path.exists() else b""), path
