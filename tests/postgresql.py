@@ -36,6 +36,7 @@ NEED_POSTGRESQL: dict[str, str] = {
     "eliza_site/doctor/test_doctor::test_a_database_that_is_away_is_told_with_the_reason": ITS_OWN,
     "eliza_site/doctor/test_doctor::test_stores_that_answer_are_well": ITS_OWN,
     "eliza_site/test_embedded": ITS_OWN,
+    "eliza_site/test_refusals": ITS_OWN,
     "eliza_site/test_log_errors::test_of_the_databases_errors_no_row_is_shown": ITS_OWN,
     "memory/test_citations::test_chunks_that_are_still_being_made_are_in_nobodys_sight": SHARES,
     "memory/test_dimensions::test_a_migration_makes_the_index_of_the_settings_size": ITS_OWN,
