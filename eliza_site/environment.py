@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -82,6 +83,10 @@ def _read_sqlite_url(url: str) -> dict[str, Any]:
 
     Three slashes lead to a path from the current folder, four to one from the root.
     """
+    if find_spec("sqlglot") is None:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL={url} needs what requirements-local.txt installs (sqlglot)."
+        )
     name = unquote(url.removeprefix("sqlite://"))
     if name in (":memory:", "/:memory:"):
         return {"ENGINE": SQLITE_ENGINE, "NAME": SQLITE_IN_MEMORY, "TEST": {"NAME": SQLITE_IN_MEMORY}}

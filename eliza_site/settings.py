@@ -6,8 +6,11 @@ writes for the commands that run beside its fleet, else from the default in the 
 
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 from eliza_site.environment import (
     SQLITE_ENGINE,
+    SQLITE_IN_MEMORY,
     Environment,
     check_broker_url,
     check_redis_url,
@@ -166,6 +169,9 @@ TEMPLATES = [
 DATABASE_STATEMENT_TIMEOUT_SECONDS = env("DATABASE_STATEMENT_TIMEOUT_SECONDS")
 DATABASE = read_database_url(env("DATABASE_URL") or "postgres://localhost/eliza")
 IS_SQLITE = DATABASE["ENGINE"] == SQLITE_ENGINE
+if EPHEMERAL and DATABASE["NAME"] != SQLITE_IN_MEMORY:
+    # Wake-ups and cache would stay in each process, and others never hear of them.
+    raise ImproperlyConfigured("EPHEMERAL is what `talk --ephemeral` sets for itself: unset it.")
 if not IS_SQLITE:
     DATABASE["OPTIONS"] = {
         # A server behind a black hole is given up.

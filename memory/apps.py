@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -13,9 +12,8 @@ class MemoryConfig(AppConfig):
         from memory import checks, tasks  # noqa: F401
         from memory.dimensions import ensure_vector_index
         from memory.stores.row_security import ensure_wall
-        from memory.stores.sqlite_schema import ensure_search, register_functions
+        from memory.stores.sqlite_schema import ensure_search
 
         post_migrate.connect(ensure_vector_index, sender=self)
         post_migrate.connect(ensure_wall, sender=self)
         post_migrate.connect(ensure_search, sender=self)
-        connection_created.connect(register_functions)

@@ -76,6 +76,7 @@ class DatabaseWrapper(SQLiteWrapper):
             _keep_in_memory(name)
         found: sqlite3.Connection = super().get_new_connection(conn_params)
         register_functions(found)
+        _register_search(found)
         if is_file:
             # What is committed outlives a killed process; a lost power supply may cost the last moments.
             found.execute("PRAGMA journal_mode = WAL")
@@ -90,6 +91,13 @@ class DatabaseWrapper(SQLiteWrapper):
         """Return a cursor that knows the site's statements."""
         found: Cursor = self.connection.cursor(factory=Cursor)
         return found
+
+
+def _register_search(connection: sqlite3.Connection) -> None:
+    # Imported on first use: the backend is there before the models are, which its package knows.
+    from memory.stores.sqlite_schema import register_functions
+
+    register_functions(connection)
 
 
 def _keep_in_memory(name: str) -> None:

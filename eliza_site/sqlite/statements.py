@@ -8,7 +8,6 @@ gives them: UUIDs, times with their zone, lists; JSON is text.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import json
 import logging
 import re
@@ -33,6 +32,8 @@ _OURS = re.compile(
 _SNAPSHOT = re.compile(r"SET TRANSACTION .*READ ONLY")
 _DJANGOS = ('SELECT "', 'INSERT INTO "', 'UPDATE "', 'DELETE FROM "')
 _SQLITES = re.compile(r"\b(?:json_each\(|MATCH\b|rowid\b|memory_search)")
+MOST_PLANS = 1000
+_plans: dict[str, Plan] = {}
 logging.getLogger("sqlglot").setLevel(logging.WARNING)
 
 
@@ -41,13 +42,18 @@ def is_ours(statement: str) -> bool:
     return _OURS.match(statement) is not None and _SQLITES.search(statement) is None
 
 
-@functools.lru_cache(maxsize=1024)
 def find_plan(statement: str) -> Plan | None:
-    """Return how the statement is run, or None where it is for SQLite already; found out once.
+    """Return how one of the site's statements is run, found out once, or None where it is for SQLite already.
 
     Raises: Untranslatable.
     """
-    return translate(statement) if is_ours(statement) else None
+    plan = _plans.get(statement)
+    # What Django writes is told at a glance: it is most of what comes, and never the same for long.
+    if plan is None and not statement.startswith(_DJANGOS) and is_ours(statement):
+        if len(_plans) >= MOST_PLANS:
+            _plans.clear()
+        plan = _plans[statement] = translate(statement)
+    return plan
 
 
 class Column(NamedTuple):
@@ -78,7 +84,7 @@ class Cursor(SQLiteCursorWrapper):
         if query.startswith("SET "):
             self._set(query)
             return self
-        plan = find_plan(query) if _may_be_ours(query) else None
+        plan = find_plan(query)
         try:
             if plan is None:
                 return super().execute(query, params)
@@ -180,11 +186,6 @@ def _named(message: str) -> str:
         table.keys.get(frozenset(place.partition(".")[2] for place in places.split(", "))) if table else None
     )
     return f"{message} ({name})" if name else message
-
-
-def _may_be_ours(statement: str) -> bool:
-    """Tell it of what Django writes at a glance, which is most of it and would fill the memory of plans."""
-    return not statement.startswith(_DJANGOS) and is_ours(statement)
 
 
 def _bound(params: Any) -> dict[str, Any]:

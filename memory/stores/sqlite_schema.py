@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memory.questions import SPACELESS
-from memory.stores.sqlite_words import LITTLE_WORDS
+from memory.stores.sqlite_words import AS_IT_IS, LITTLE_WORDS
 
 MOST_CHARACTERS = 100_000
 """So much of a text is searched, as in PostgreSQL."""
@@ -84,11 +84,11 @@ TRIGGERS = {
     },
 }
 FILL = (
-    f"""
+    f"""{AS_IT_IS}
     INSERT INTO memory_searched (memory_id, size, {_COLUMNS})
     SELECT id, memory_size(text), {_vectors("memory")} FROM memory_memory AS memory ORDER BY id
     """,
-    """
+    f"""{AS_IT_IS}
     INSERT INTO memory_search (rowid, words)
     SELECT kept.row, memory_words(memory.text)
     FROM memory_searched AS kept JOIN memory_memory AS memory ON memory.id = kept.memory_id
@@ -125,16 +125,14 @@ def vector_of(written: str | bytes | None) -> bytes | None:
     return (numbers / length).astype("<f4").tobytes() if length > 0.0 else None
 
 
-def register_functions(*, connection: BaseDatabaseWrapper, **_signal: Any) -> None:
-    """Make known to a new connection what the triggers call."""
-    if connection.vendor != "sqlite":
-        return
+def register_functions(connection: sqlite3.Connection) -> None:
+    """Make known to a new connection what the triggers call; `eliza_site.sqlite` calls it."""
     for name, function in (
         ("memory_words", words_of),
         ("memory_size", size_of),
         ("memory_vector", vector_of),
     ):
-        connection.connection.create_function(name, 1, function, deterministic=True)
+        connection.create_function(name, 1, function, deterministic=True)
 
 
 def ensure_search(*, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:

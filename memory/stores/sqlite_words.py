@@ -1,4 +1,7 @@
-"""What words mean to SQLite: the full-text query of a term, and which words say nothing. Plain Python."""
+"""What words mean to SQLite: the full-text query of a term, which words say nothing, and how a statement begins.
+
+Plain Python.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 
 from memory.questions import TELLING_WHEN, Term
 
+AS_IT_IS = "/* sqlite */ "
+"""How a statement begins that is in SQLite's own words: the backend translates those for PostgreSQL."""
 _LITTLE = (
     # Articles, and words that point.
     "a an the this that these those here there then now once again further",

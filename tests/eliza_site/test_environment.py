@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from eliza_site.environment import (
+    SQLITE_ENGINE,
+    SQLITE_IN_MEMORY,
     Environment,
     check_broker_url,
     check_redis_url,
@@ -134,3 +139,31 @@ def test_numbers_are_read_and_an_empty_one_is_not_set(monkeypatch: pytest.Monkey
     for name, value in (("PORT", ""), ("WORKER_METRICS_PORT", "0"), ("PAUSE_SECONDS", "0.5")):
         monkeypatch.setitem(Environment.ENVIRON, name, value)
     assert (env("PORT"), env("WORKER_METRICS_PORT"), env("PAUSE_SECONDS")) == (1, 0, 0.5)
+
+
+def test_a_file_of_sqlite_is_found_from_here_or_from_the_root(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [read_database_url(url) for url in ("sqlite:///a.sqlite3", f"sqlite:///{tmp_path}/a.sqlite3")]
+    assert found[0] == found[1]
+    assert found[0]["NAME"] == str(tmp_path / "a.sqlite3")
+    assert found[0]["ENGINE"] == SQLITE_ENGINE
+    assert read_database_url("sqlite://:memory:")["NAME"] == SQLITE_IN_MEMORY
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite://a.sqlite3", "sqlite:a", "sqlite:////tmp"]
+)
+def test_what_names_no_file_of_sqlite_is_refused(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"DATABASE_URL={url} names no file: sqlite:///folder/"):
+        read_database_url(url)
+
+
+def test_a_file_of_sqlite_needs_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"there is no folder .*/nowhere\. Make it\."):
+        read_database_url(f"sqlite:///{tmp_path}/nowhere/a.sqlite3")
+
+
+def test_sqlite_needs_its_translator(monkeypatch: Any) -> None:
+    monkeypatch.setattr("eliza_site.environment.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match=r"needs what requirements-local\.txt installs"):
+        read_database_url("sqlite:///a.sqlite3")

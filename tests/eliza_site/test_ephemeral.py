@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from eliza_site import ephemeral
@@ -38,3 +43,16 @@ def test_servers_are_forgotten_and_what_chooses_the_model_stays() -> None:
     assert "PROMETHEUS_MULTIPROC_DIR" not in environment
     assert environment["LOG_LEVEL"] == "error"
     assert 0 < int(environment["MODEL_PORT"]) < 65536
+
+
+def test_a_fleet_is_never_ephemeral() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "EPHEMERAL": "true", "DATABASE_URL": "postgres://host/name"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "EPHEMERAL is what `talk --ephemeral` sets for itself: unset it.\n"

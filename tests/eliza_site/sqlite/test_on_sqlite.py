@@ -13,10 +13,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from agents import forgetting, lanes
 from agents.audit import record
+from agents.databases import is_away, own_connection
 from agents.inbox import receive
 from agents.models import AuditEntry, Lane, Message, Turn
 from eliza_site.sqlite.one_worker import NOTE
@@ -159,3 +160,23 @@ def test_what_was_deleted_is_in_no_page_of_the_file(life: Life) -> None:
     name = connection.settings_dict["NAME"]
     for path in (Path(name), Path(f"{name}-wal")):
         assert MARK.encode() not in (path.read_bytes() if path.exists() else b""), path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_writes_for_too_long_is_an_outage_to_others(incoming: Any) -> None:
+    receipt = receive(incoming())
+    faults: list[BaseException] = []
+
+    def renew() -> None:
+        try:
+            with own_connection(statement_timeout_seconds=1):
+                lanes.claim(receipt.lane_id)
+        except OperationalError as error:
+            faults.append(error)
+
+    with transaction.atomic():
+        thread = threading.Thread(target=renew)
+        thread.start()
+        thread.join()
+    assert [is_away(fault) for fault in faults] == [True]
+    assert lanes.claim(receipt.lane_id) is not None

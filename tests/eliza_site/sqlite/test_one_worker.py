@@ -26,7 +26,7 @@ def test_a_second_process_is_refused_by_name_and_welcome_afterwards(tmp_path: Pa
 
 
 def test_a_worker_of_celerys_ends_with_the_same_words(
-    tmp_path: Path, settings: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eliza_site import celery
     from eliza_site.sqlite import one_worker

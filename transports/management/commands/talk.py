@@ -65,7 +65,7 @@ class Command(BaseCommand):
         try:
             with working_alone(options["agent"]) as agent:
                 for text in options["text"] or self._lines():
-                    code = 0 if self._say(agent, text, options) else 1
+                    code = self._say_on(agent, text, options)
         except NotEphemeral as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
@@ -73,6 +73,14 @@ class Command(BaseCommand):
         self.stdout.flush()
         self.stderr.flush()
         os._exit(code)
+
+    def _say_on(self, agent: Agent, text: str, options: dict[str, Any]) -> int:
+        """Say the text, whatever becomes of it; return the command's exit code."""
+        try:
+            return 0 if self._say(agent, text, options) else 1
+        except CommandError as error:
+            self.stderr.write(str(error))
+            return 1
 
     def _lines(self) -> Iterator[str]:
         while True:
@@ -99,7 +107,8 @@ class Command(BaseCommand):
         except NotSaid as error:
             raise CommandError(str(error)) from None
         except NoAnswer as error:
-            raise CommandError(f"{error} {explain_waiting()}") from None
+            why = "The model may be slow: --timeout waits longer."
+            raise CommandError(f"{error} {why if settings.EPHEMERAL else explain_waiting()}") from None
         self._report(answer, options)
         return answer.turn.result in {"answered", "silent"}
 
@@ -107,7 +116,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(answer), indent=2, ensure_ascii=False))
         elif answer.turn.result == "parked":
-            self.stdout.write(f"({options['agent']} waits for an approval: see `approve --list`.)")
+            how = ", which nobody can give here" if settings.EPHEMERAL else ": see `approve --list`"
+            self.stdout.write(f"({options['agent']} waits for an approval{how}.)")
         elif not answer.turn.replies:
             self.stdout.write(f"({options['agent']} said nothing.)")
         elif self._streamed.strip() == answer.text.strip():
@@ -115,7 +125,8 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"\n{answer.text}" if self._streamed else answer.text)
         if answer.turn.error:
-            self.stderr.write(f"{answer.turn.error} `show_turn {answer.turn.id}` tells more.")
+            more = "" if settings.EPHEMERAL else f" `show_turn {answer.turn.id}` tells more."
+            self.stderr.write(f"{answer.turn.error}{more}")
         for reply in answer.turn.replies:
             if reply.error:
                 self.stderr.write(f"The reply is {reply.state}: {reply.error}")

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from memory.memories import remember
 from memory.models import Memory
-from memory.stores import sqlite, store
+from memory.stores import sqlite_rows, store
 from memory.stores.sqlite import SqliteStore
 from memory.stores.sqlite_schema import TRIGGERS, ensure_search
 
@@ -63,7 +63,7 @@ def test_vectors_are_compared_in_batches_to_the_same_end(scene: Any, monkeypatch
     texts = [f"tea number {number} of {number % 7}" for number in range(50)]
     remember([scene.embedded(text) if n % 5 else scene.draft(text) for n, text in enumerate(texts)])
     whole = scene.recall("tea of 3", limit=50)
-    monkeypatch.setattr(sqlite, "BATCH", 3)
+    monkeypatch.setattr(sqlite_rows, "BATCH", 3)
     in_batches = scene.recall("tea of 3", limit=50)
     assert {hit.id: hit.score for hit in in_batches} == pytest.approx(
         {hit.id: hit.score for hit in whole}, abs=1e-4

@@ -53,6 +53,22 @@ def test_a_program_reads_json(eliza: Agent, worker: Any) -> None:
     assert UUID(report["turn"])
 
 
+def test_several_messages_are_said_one_after_the_other(eliza: Agent, worker: Any) -> None:
+    assert say("eliza", "hello", "how are you?") == "Hello to you too.\nHello to you too.\n"
+    assert [message.text for message in Message.objects.filter(direction="in").order_by("pk")] == [
+        "hello",
+        "how are you?",
+    ]
+    with pytest.raises(CommandError, match="Say something: talk AGENT TEXT"):
+        say("eliza")
+
+
+def test_a_conversation_that_nobody_keeps_needs_a_process_of_its_own(eliza: Agent, worker: Any) -> None:
+    with pytest.raises(CommandError, match=r"manage\.py talk --ephemeral CHARACTER"):
+        say("eliza", "hello", "--ephemeral")
+    assert not Message.objects.exists()
+
+
 def test_silence_is_said(eliza: Agent, worker: Any) -> None:
     with answering_with(ScriptedModel("<response><actions>IGNORE</actions></response>")):
         assert say("eliza", "hello") == "(eliza said nothing.)\n"
