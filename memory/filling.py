@@ -54,7 +54,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 _CLAIM = """
 UPDATE memory_vectorspace
-SET leased_until = now() + %(seconds)s * interval '1 second', lease_token = %(token)s,
+SET leased_until = now() + make_interval(secs => %(seconds)s), lease_token = %(token)s,
     filled_count = filled_count + %(made)s,
     rate = CASE WHEN %(made)s = 0 THEN rate WHEN rate = 0 THEN %(rate)s ELSE 0.8 * rate + 0.2 * %(rate)s END,
     failure_count = CASE WHEN %(made)s = 0 THEN failure_count ELSE 0 END,
@@ -67,7 +67,7 @@ _RELEASE = (
 )
 _REST = """
 UPDATE memory_vectorspace
-SET leased_until = now() + least(%(longest)s, %(shortest)s * 2 ^ least(failure_count, 16)) * interval '1 second',
+SET leased_until = now() + make_interval(secs => least(%(longest)s, %(shortest)s * power(2, least(failure_count, 16)))),
     lease_token = '', failure_count = failure_count + 1, error = %(error)s
 WHERE id = %(space)s AND lease_token = %(token)s
 """

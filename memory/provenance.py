@@ -171,7 +171,7 @@ WITH RECURSIVE newer (id, next_id, place) AS (
 ), chain AS (
     SELECT id, place FROM newer
     UNION ALL
-    (SELECT id, place FROM older WHERE place < 0 ORDER BY place DESC LIMIT %(most)s)
+    SELECT id, place FROM (SELECT id, place FROM older WHERE place < 0 ORDER BY place DESC LIMIT %(most)s) AS last
 )
 SELECT place, memory.id, memory.text, memory.said_at, memory.superseded_by_id, fact.ended_at, fact.ended_by_message
 FROM chain
@@ -185,10 +185,8 @@ ORDER BY place, fact.ended_at, memory.id
 def chain_of(memory_id: UUID) -> list[Version]:
     """Return the memory with all that it took the place of, and all that took its place, the oldest first.
 
-    At most LONGEST_CHAIN replacements in each direction; one statement on PostgreSQL, one for each of them elsewhere.
+    At most LONGEST_CHAIN replacements in each direction, in one statement.
     """
-    if connection.vendor != "postgresql":
-        return _walk(memory_id)
     names: dict[str, Any] = {"memory": memory_id, "longest": LONGEST_CHAIN, "most": MOST_VERSIONS}
     with connection.cursor() as cursor:
         cursor.execute(_CHAIN, names)
@@ -213,33 +211,6 @@ def _version(
         ended_by=ended_by,
         place=place,
     )
-
-
-def _walk(memory_id: UUID) -> list[Version]:
-    """Find the chain step by step, where statements can't ask for themselves."""
-    chain = {row.id: row for row in _versions(0, pk=memory_id)}
-    newest = chain.get(memory_id)
-    for place in range(1, LONGEST_CHAIN + 1):
-        if newest is None or newest.replaced_by is None or newest.replaced_by in chain:
-            break
-        newest = next(iter(_versions(place, pk=newest.replaced_by)), None)
-        if newest is not None:
-            chain[newest.id] = newest
-    oldest: list[UUID] = list(chain)[:1]
-    for place in range(-1, -LONGEST_CHAIN - 1, -1):
-        found = [row for row in _versions(place, superseded_by__in=oldest) if row.id not in chain]
-        chain |= {row.id: row for row in found}
-        oldest = [row.id for row in found]
-        if not oldest or len(chain) > MOST_VERSIONS:
-            break
-    return sorted(chain.values(), key=lambda row: row.place)
-
-
-def _versions(place: int, **wanted: Any) -> list[Version]:
-    rows = Memory.objects.filter(**wanted).order_by("fact__ended_at", "pk")
-    columns = ("pk", "text", "said_at", "superseded_by", "fact__ended_at", "fact__ended_by_message")
-    found: list[tuple[Any, ...]] = list(rows.values_list(*columns)[:MOST_VERSIONS])
-    return [_version(place, *row) for row in found]
 
 
 def prompted_by(memory: Memory) -> list[Prompted]:

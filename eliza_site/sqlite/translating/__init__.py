@@ -7,7 +7,6 @@ parts of a statement happen at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -198,7 +197,7 @@ class _Splitting:
 
     def _is_taken_before(self, place: int) -> bool:
         """Tell whether a common table reads what a later step changes before its last reader runs."""
-        name, reads = self._tables[place].alias, set(self._reads(self._parts[place]))
+        name, reads = self._tables[place].alias, self._reads(self._parts[place])
         for later in range(place + 1, len(self._parts)):
             part = self._parts[later]
             if not isinstance(part, Change) or target_of(part).name not in reads:
@@ -209,11 +208,15 @@ class _Splitting:
                 return True
         return False
 
-    def _reads(self, part: exp.Expr) -> Iterator[str]:
-        for table in part.find_all(exp.Table):
-            yield table.name
-            if table.name in self._known:
-                yield from self._reads(self._known[table.name].this)
+    def _reads(self, part: exp.Expr) -> set[str]:
+        """Return which tables a part reads, also by way of common tables; a recursive one reads itself."""
+        found: set[str] = set()
+        parts = [part]
+        while parts:
+            new = {table.name for table in parts.pop().find_all(exp.Table)} - found
+            found |= new
+            parts += [self._known[name].this for name in new if name in self._known]
+        return found
 
     def _uses(self, part: exp.Expr) -> set[str]:
         """Return which common tables a part reads, also by way of others."""
