@@ -68,8 +68,7 @@ def test_a_very_long_text_is_kept_whole(scene: Any) -> None:
     assert len(scene.recall_by_words("word")) == 1
 
 
-def test_vectors_that_come_later_are_recalled_by(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writes, "_resting", writes._Resting())
+def test_vectors_that_come_later_are_recalled_by(scene: Any) -> None:
     remember([scene.draft("the kettle sings"), scene.draft("")])
     vector = get_embedder().embed(["the kettle sings"])[0]
     here = {"agent_id": scene.agent.id, "room_id": scene.group.id, "person_id": scene.ann.id}
