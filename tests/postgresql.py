@@ -9,10 +9,12 @@ TWO_WRITERS = "a second transaction writes while the first is open; SQLite has o
 """Such a test would wait for itself there: nothing can come in between."""
 ITS_OWN = "it looks at PostgreSQL's own locks, sessions, plans, errors or indexes"
 COUNTED = "it counts statements: SQLite's BEGIN is one, and a recall there takes more"
+TWO_MODELS = "vectors of two models stand side by side in PostgreSQL alone"
 SHARES = "a word's share is counted at once on SQLite: one that two of three memories have is common there"
 
 NEED_POSTGRESQL: dict[str, str] = {
     "agents/admin/test_dead_letters::test_five_hundred_dead_letters_are_retried_with_one_reason": COUNTED,
+    "agents/admin/test_recollections::test_many_hits_ask_no_more_of_the_database_than_few": COUNTED,
     "agents/forgetting/test_sealing::test_a_message_that_waits_for_the_lane_as_it_begins_is_somebody_new": TWO_WRITERS,
     "agents/forgetting/test_sealing::test_one_that_waits_for_a_whole_rooms_lane_was_said_before_and_goes_with_the_rest": TWO_WRITERS,  # noqa: E501
     "agents/forgetting/test_working::test_indexes_are_cleaned_of_her_vectors": ITS_OWN,
@@ -40,10 +42,17 @@ NEED_POSTGRESQL: dict[str, str] = {
     "eliza_site/test_log_errors::test_of_the_databases_errors_no_row_is_shown": ITS_OWN,
     "memory/test_citations::test_chunks_that_are_still_being_made_are_in_nobodys_sight": SHARES,
     "memory/test_dimensions::test_a_migration_makes_the_index_of_the_settings_size": ITS_OWN,
+    "memory/test_dimensions::test_a_migration_makes_the_index_of_the_space_in_use": ITS_OWN,
     "memory/test_dimensions::test_long_vectors_are_indexed_as_half_floats_and_longer_ones_refused": ITS_OWN,
     "memory/test_retrieval::test_a_recall_costs_two_statements_however_much_there_is": COUNTED,
+    "agents/test_reembedding": TWO_MODELS,
+    "flows/test_reembedding": TWO_MODELS,
+    "memory/test_filling": TWO_MODELS,
+    "memory/test_provenance::test_indexes_answer_and_nothing_is_read_in_whole": ITS_OWN,
+    "memory/test_vector_spaces": TWO_MODELS,
     "memory/stores/test_candidates": ITS_OWN,
     "memory/stores/test_postgres_words": ITS_OWN,
+    "memory/stores/test_row_security": ITS_OWN,
     "transports/drill/test_faults::test_the_sites_own_sessions_are_cut_and_somebody_elses_tools_are_not": ITS_OWN,
 }
 """What stands before `::` is a path under `tests`, without `.py`."""
