@@ -6,6 +6,8 @@ What may surface where is decided here and nowhere else, by `visible_to`.
 from __future__ import annotations
 
 import json
+import operator
+from functools import reduce
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,7 +22,7 @@ _Row = TypeVar("_Row", bound=Model, covariant=True)
 PRIVATE_ROOM_TYPES = ("API", "DM", "SELF", "VOICE_DM")
 
 
-def _is_private_room_of(person_id: UUID, room_id: UUID) -> Combinable:
+def is_private_room_of(person_id: UUID, room_id: UUID) -> Combinable:
     """Ask whether the room is of a private type, and no other human takes part in it."""
     rooms: QuerySet[Any] = apps.get_model("agents", "Room")._default_manager.all()
     participants: QuerySet[Any] = apps.get_model("agents", "Participant")._default_manager.all()
@@ -30,12 +32,18 @@ def _is_private_room_of(person_id: UUID, room_id: UUID) -> Combinable:
     return Exists(rooms.filter(~Exists(others), id=room_id, type__in=PRIVATE_ROOM_TYPES))
 
 
-def _may_surface(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> Q:
-    within = Q(scope="agent")
+def _scopes(room_id: UUID | None, person_id: UUID | None) -> list[Q]:
+    """Return what may surface there, scope by scope; of one memory at most one of them holds."""
+    scopes = [Q(scope="agent")]
     if room_id is not None:
-        within |= Q(scope="room", room_id=room_id)
+        scopes.append(Q(scope="room", room_id=room_id))
     if room_id is not None and person_id is not None:
-        within |= Q(_is_private_room_of(person_id, room_id), scope="person", person_id=person_id)
+        scopes.append(Q(is_private_room_of(person_id, room_id), scope="person", person_id=person_id))
+    return scopes
+
+
+def _may_surface(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> Q:
+    within = reduce(operator.or_, _scopes(room_id, person_id))
     return Q(within, agent_id=agent_id, superseded_by=None)
 
 
@@ -68,6 +76,17 @@ class MemoryQuerySet(QuerySet[_Row, _Row]):
         rooms only. What is scoped to the agent surfaces wherever it speaks. What was superseded never does.
         """
         return self.filter(_may_surface(agent_id, room_id, person_id))
+
+    def visible_by_scope(
+        self, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
+    ) -> list[MemoryQuerySet[_Row]]:
+        """Keep the same as `visible_to`, each scope apart, and none twice.
+
+        For statements over much: of what is not private here, PostgreSQL then reads nothing. In one condition it
+        would go through all that the person ever said in private, and keep none of it.
+        """
+        kept = self.filter(agent_id=agent_id, superseded_by=None)
+        return [kept.filter(scope) for scope in _scopes(room_id, person_id)]
 
     def visible_among(
         self, agent_id: UUID, room_id: UUID | None, person_id: UUID | None
@@ -111,5 +130,5 @@ class GoalQuerySet(QuerySet[_Row, _Row]):
             within |= Q(room_id=room_id, person=None)
         if room_id is not None and person_id is not None:
             within |= Q(room_id=room_id, person_id=person_id)
-            within |= Q(_is_private_room_of(person_id, room_id), room=None, person_id=person_id)
+            within |= Q(is_private_room_of(person_id, room_id), room=None, person_id=person_id)
         return self.filter(within, agent_id=agent_id)

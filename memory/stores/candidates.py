@@ -20,6 +20,7 @@ from django.db.models.expressions import RawSQL
 from psycopg.sql import quote
 
 from memory.models import Memory
+from memory.querysets import MemoryQuerySet, is_private_room_of
 from memory.questions import TELLING_WHEN
 from memory.stores.base import DATED, DATED_ROWS, MOST_TERMS, NEIGHBOURS, USUAL_SIZE
 from memory.stores.postgres import SEARCH_CONFIGURATION, indexed_field
@@ -109,12 +110,10 @@ def candidates_statement(shape: Shape) -> str:
 
     Compiling takes longer than all the rest of a recall; the querysets still say the scope.
     """
-    few = _visible(shape).filter(_condition("(SELECT are_few FROM counted)"))
-    few = few.annotate(distance=_number(_distance(TABLE, shape)), points=_number(_points(TABLE, shape)))
     sql = CANDIDATES.format(
         **_counts(shape),
         exact_up_to=shape.exact_up_to,
-        few=_sql(few.values_list("id", "distance", "points")),
+        few=_few(shape),
         core=_core(shape),
         around=_around(shape),
         nearness=f"1 - ({_distance('memory', shape)})",
@@ -126,15 +125,32 @@ def candidates_statement(shape: Shape) -> str:
     return _PARAMETER.sub(r"%(\1)s", sql)
 
 
-def _visible(shape: Shape, *, row_by_row: bool = False) -> QuerySet[Memory, Memory]:
-    """Return what may surface; `row_by_row` where other conditions than these find the rows."""
-    scope = _AGENT, _ROOM if shape.has_room else None, _PERSON if shape.has_person else None
-    memories = Memory.objects
-    visible = memories.visible_among(*scope) if row_by_row else memories.visible_to(*scope)
-    visible = visible.not_from_messages([_MESSAGE])
-    if shape.kinds is not None:
-        visible = visible.filter(kind__in=shape.kinds)
-    return visible.order_by()
+def _scope(shape: Shape) -> tuple[UUID, UUID | None, UUID | None]:
+    return _AGENT, _ROOM if shape.has_room else None, _PERSON if shape.has_person else None
+
+
+def _asked_for(rows: MemoryQuerySet[Memory], shape: Shape) -> QuerySet[Memory, Memory]:
+    """Leave out the messages that the prompt shows anyway, and other kinds than those that are asked for."""
+    rows = rows.not_from_messages([_MESSAGE])
+    return (rows if shape.kinds is None else rows.filter(kind__in=shape.kinds)).order_by()
+
+
+def _found(shape: Shape) -> QuerySet[Memory, Memory]:
+    """Return what may surface, for where other conditions than these find the rows."""
+    return _asked_for(Memory.objects.visible_among(*_scope(shape)), shape)
+
+
+def _few(shape: Shape) -> str:
+    """Return all that may surface, each compared."""
+    return " UNION ALL ".join(
+        _sql(
+            _asked_for(rows, shape)
+            .filter(_condition("(SELECT are_few FROM counted)"))
+            .annotate(distance=_number(_distance(TABLE, shape)), points=_number(_points(TABLE, shape)))
+            .values_list("id", "distance", "points")
+        )
+        for rows in Memory.objects.visible_by_scope(*_scope(shape))
+    )
 
 
 def _counts(shape: Shape) -> dict[str, str]:
@@ -147,7 +163,7 @@ def _counts(shape: Shape) -> dict[str, str]:
     memories = Memory.objects.filter(agent_id=_AGENT).order_by()
     counted = {"of_agent": (memories.filter(scope="agent").values("agent_id"), "count(*)")}
     if shape.has_room and shape.has_person:
-        private = memories.filter(scope="person", person_id=_PERSON)
+        private = memories.filter(is_private_room_of(_PERSON, _ROOM), scope="person", person_id=_PERSON)
         counted["of_person"] = (private.values("agent_id"), "count(*)")
     if shape.has_room:
         # In a direct chat all is the person's: where the room has more than can be compared, so has the person.
@@ -215,7 +231,7 @@ def _tells_when(shape: Shape) -> str:
 def _core(shape: Shape) -> str:
     """Return what finds candidates by themselves: among the few, or by the indexes; and by their dates."""
     parts: list[str] = []
-    among = _visible(shape, row_by_row=True).filter(_condition("(SELECT NOT are_few FROM counted)"))
+    among = _found(shape).filter(_condition("(SELECT NOT are_few FROM counted)"))
     if shape.dimensions:
         parts.append(f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}")
         # Word for word the index' own expression and condition, by which PostgreSQL knows it.
@@ -239,7 +255,7 @@ def _core(shape: Shape) -> str:
 
 def _dated(shape: Shape) -> str:
     within = (
-        _visible(shape)
+        _asked_for(Memory.objects.visible_to(*_scope(shape)), shape)
         .filter(room_id=_ROOM)
         .filter(_condition(f"{TABLE}.said_at >= span.start AND {TABLE}.said_at < span.end"))
         .annotate(distance=_number(_distance(TABLE, shape)))
@@ -256,7 +272,7 @@ def _around(shape: Shape) -> str:
     """Return what brings the messages next to each candidate, in its room."""
     if shape.kinds is not None and "message" not in shape.kinds:
         return ""
-    messages = _visible(shape, row_by_row=True).filter(
+    messages = _found(shape).filter(
         _condition(f"{TABLE}.room_id = said.room_id"), agent_id=_AGENT, kind="message"
     )
     place = f"({TABLE}.said_at, {TABLE}.id)"

@@ -19,8 +19,8 @@ MUTATIONS = (
         name="private memories in every room of their person",
         breaks=APART,
         file="memory/querysets.py",
-        old='        within |= Q(_is_private_room_of(person_id, room_id), scope="person", person_id=person_id)',
-        new='        within |= Q(scope="person", person_id=person_id)',
+        old='        scopes.append(Q(is_private_room_of(person_id, room_id), scope="person", person_id=person_id))',
+        new='        scopes.append(Q(scope="person", person_id=person_id))',
         tests=(ISOLATION,),
     ),
     Mutation(

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from memory.embeddings.spaces import forget_known_spaces, used_space
 from memory.memories import remember
-from memory.models import VectorSpace
+from memory.models import Memory, VectorSpace
 from memory.questions import SPACELESS
 from memory.retrieval import recall
 from memory.stores import candidates, postgres_recall
@@ -117,6 +117,21 @@ def test_where_little_is_visible_the_indexes_are_not_walked(crowded: Any) -> Non
     (walked,) = lines_of(plan, "memory_embedding_half_384_hnsw")
     assert "never executed" in walked
     assert len(crowded.recall(QUESTION, room_id=crowded.dm_of_ann.id)) == 10
+
+
+def test_what_a_person_said_in_private_costs_nothing_in_a_group(crowded: Any) -> None:
+    group = Memory.objects.filter(room_id=crowded.group.id).order_by()
+    said = group.filter(id__in=list(group.values_list("id", flat=True)[:2250]))
+    said.update(scope="person", room_id=crowded.dm_of_ann.id)
+    execute("ANALYZE memory_memory")
+    plan = plan_of(crowded, QUESTION)
+    assert len(crowded.recall(QUESTION)) == 10
+    walked = [*lines_of(plan, "memory_embedding_half_384_hnsw"), *lines_of(plan, "memory_private")]
+    assert [line for line in walked if "never executed" not in line] == [], (
+        "the 200 that may surface are compared"
+    )
+    read = [int(number) for number in re.findall(r"on memory_memory.*actual rows=(\d+)", plan)]
+    assert max(read) <= 250
 
 
 def test_a_filter_of_one_in_fifty_still_finds_enough_through_the_index(

@@ -14,6 +14,7 @@ from memory import querysets
 from memory.checks import check_wall
 from memory.memories import remember
 from memory.models import Memory
+from memory.querysets import MemoryQuerySet
 from memory.stores import row_security
 from memory.stores.candidates import candidates_statement
 from tests.memory.conftest import Scene
@@ -58,6 +59,7 @@ def kept(scene: Scene) -> Scene:
 def no_first_wall(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every statement of candidates asks for all that any agent keeps."""
     monkeypatch.setattr(querysets, "_may_surface", lambda *_scope: Q(pk__isnull=False))
+    monkeypatch.setattr(MemoryQuerySet, "visible_by_scope", lambda self, *_scope: [self.all()])
     candidates_statement.cache_clear()
     yield
     candidates_statement.cache_clear()
