@@ -15,7 +15,7 @@ from agents.agents import get_agent
 from agents.models import Agent, Message, Person, Room
 from memory.citations import cite
 from memory.embeddings import get_embedder
-from memory.embeddings.base import EmbeddingError
+from memory.embeddings.base import Embedder, EmbeddingError
 from memory.memories import scope_for
 from memory.provenance import Kept, kept_of
 from memory.retrieval import RecallQuery, Recollection, recall
@@ -95,7 +95,7 @@ def recollect(place: Place, text: str, *, limit: int) -> Answer:
         limit=limit,
     )
     began = time.perf_counter()
-    found = recall(query, embed=clock.embed)
+    found = recall(query, embedder=clock.start)
     found = replace(found, memories=tuple(cite(found.memories)))
     took = (time.perf_counter() - began) * 1000
     return Answer(
@@ -126,8 +126,20 @@ def recollect_noted(place: Place, text: str, *, limit: int, by: str) -> Answer:
 class _Clock:
     """The installation's embedder, with the time that it took, and no more of it than a page can wait for."""
 
+    name = ""
+    dimensions = 0
+
     def __init__(self) -> None:
         self.milliseconds = 0.0
+
+    def start(self) -> Embedder:
+        """Become the embedder in use, whose name and vectors belong together.
+
+        Raises: EmbeddingError where the settings allow none.
+        """
+        self._embedder = get_embedder()
+        self.name, self.dimensions = self._embedder.name, self._embedder.dimensions
+        return self
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Embed the texts.
@@ -136,7 +148,7 @@ class _Clock:
         """
         began = time.perf_counter()
         try:
-            return call_within(EMBEDDING_SECONDS, get_embedder().embed, texts)
+            return call_within(EMBEDDING_SECONDS, self._embedder.embed, texts)
         except TimeLimitExceeded as error:
             raise EmbeddingError(str(error)) from error
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from django.db import transaction
 
@@ -36,6 +37,13 @@ def start(
     under way changes nothing.
     Raises: CannotReembed.
     """
+    if not model.strip():
+        raise CannotReembed("Name the new model, as in --model text-embedding-3-small. Nothing was changed.")
+    if "@" in urlsplit(base_url).netloc:
+        raise CannotReembed(
+            "The address has a user or a password in it: give it without, and a key by --key-file, which is kept "
+            "encrypted. Nothing was changed."
+        )
     try:
         choice = choice_named(model, dimensions=dimensions, base_url=base_url)
         key = api_key or (key_in_settings(choice.base_url) if choice.kind == "remote" else "")

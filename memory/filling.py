@@ -49,6 +49,8 @@ RUN_SECONDS = 5.0
 LEASE_SECONDS = 45
 # An embedder that failed is asked again after so long, and twice as long each time.
 REST_SECONDS, LONGEST_REST_SECONDS = 5, 300
+# So many refused texts are named.
+REFUSED_NAMED = 100
 # The local model rests between batches as long as one took: half of it is for who waits for an answer.
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -90,9 +92,7 @@ def go_on(*, yields: bool) -> tuple[int, bool]:
     With `yields` it ends as soon as something waits in the space in use. Returns how many were made, and whether it
     ended before all were.
     """
-    used = next((space for space in known_spaces() if space.state == State.USED), None)
-    if used is not None and not used.is_filled and create_waiting_index(used.column):
-        _complete(used)
+    _complete_used()
     space = find_other_space()
     if space is None or (space.is_filled and not has_waiting(space.column)):
         return 0, False
@@ -107,6 +107,19 @@ def go_on(*, yields: bool) -> tuple[int, bool]:
     with connection.cursor() as cursor:
         cursor.execute(_RELEASE, [space.id, token])
     return done, is_more
+
+
+def _complete_used() -> None:
+    """Have what a switch with --now left undone made good, as far as it goes."""
+    used = next((space for space in known_spaces() if space.state == State.USED), None)
+    if used is None or used.is_filled:
+        return
+    try:
+        if create_waiting_index(used.column):
+            _complete(used)
+    except DatabaseError as error:
+        # A full disk, say: the vectors are made all the same, and the next run tries again.
+        log.warning("index_not_built", space=used.name, error=error)
 
 
 def _fill(space: Space, token: str, *, before: str | None) -> tuple[int, bool]:
@@ -142,8 +155,15 @@ def _fill(space: Space, token: str, *, before: str | None) -> tuple[int, bool]:
 
 
 def _complete(space: Space) -> None:
-    """Have the index built once all vectors are there, which is many times quicker than one by one."""
-    if space.is_filled or Memory.objects.unembedded(space.column).exists():
+    """Have the index built once all vectors are there, which is many times quicker than one by one.
+
+    A text that the model refuses, while it takes others, is not waited for. In a space that is in use already the
+    index is built whatever is missing.
+    """
+    if space.is_filled:
+        return
+    is_waiting = has_waiting(space.column)
+    if is_waiting and space.state != State.USED:
         return
     if not create_vector_index(space.choice.dimensions, space.column):
         return
@@ -152,9 +172,13 @@ def _complete(space: Space) -> None:
     if strays:
         log.warning("stray_vectors_cleared", space=space.name, count=strays)
         return
-    if VectorSpace.objects.filter(pk=space.id, filled_at=None).update(filled_at=Now()):
+    if is_waiting:
+        return
+    left = Memory.objects.unembedded(space.column).values_list("pk", flat=True)[:REFUSED_NAMED]
+    refused = list(map(str, left))
+    if VectorSpace.objects.filter(pk=space.id, filled_at=None).update(filled_at=Now(), refused=refused):
         forget_known_spaces()
-        log.info("vector_space_filled", space=space.name, column=space.column)
+        log.info("vector_space_filled", space=space.name, column=space.column, refused_count=len(refused))
 
 
 def _claim(space: Space, token: str, *, made: int = 0, seconds: float = 0.0) -> bool:
@@ -176,7 +200,11 @@ def _rest(space: Space, token: str, error: Exception) -> None:
     log.warning("filling_waits", space=space.name, error=error)
     # What a server says may repeat what it was asked, which is people's words.
     is_ours = not getattr(error, "quotes_others", True)
-    told = str(error) if is_ours else f"{type(error).__name__}; `doctor` and the log have more"
+    told = (
+        str(error)
+        if is_ours
+        else f"{type(error).__name__}, in words that may be people's and are kept nowhere"
+    )
     with connection.cursor() as cursor:
         cursor.execute(
             _REST,

@@ -44,7 +44,10 @@ class CannotChange(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A space and how far its vectors are. Unit: `rate` in vectors a second, `built` from 0 to 1."""
+    """A space and how far its vectors are; what its model refuses is not missing.
+
+    Unit: `rate` in vectors a second, `built` from 0 to 1.
+    """
 
     space: VectorSpace
     total: int
@@ -165,8 +168,12 @@ def _other_to_switch_to(back: bool) -> VectorSpace:
         raise CannotChange("There is no other space: begin one with --model.")
     if other.state == State.REMOVING:
         raise CannotChange(f"The vectors of {other.name} are being removed: --finish goes on with it.")
-    if back and other.state != State.KEPT:
-        raise CannotChange(f"Nothing was switched: {other.name} is still being filled.")
+    used = VectorSpace.objects.get(state=State.USED)
+    # The later begun is the one that is switched to, and back from: who says the same twice changes nothing more.
+    if back and other.pk > used.pk:
+        raise CannotChange(f"Nothing was switched: {used.name} is in use, as before.")
+    if not back and other.pk < used.pk:
+        raise CannotChange(f"{used.name} is in use already; --undo goes back to {other.name}.")
     return other
 
 
@@ -182,6 +189,7 @@ def await_vectors(*, back: bool = False, patience_seconds: float = PATIENCE_SECO
     until = time.monotonic() + patience_seconds
     while True:
         waiting = Memory.objects.unembedded(space.column or "").filter(created_at__lte=before)
+        waiting = waiting.exclude(pk__in=space.refused)
         missing = waiting.values("pk")[:COUNTED_UP_TO].count()
         space.refresh_from_db()
         if not missing and space.filled_at is not None:
@@ -191,7 +199,7 @@ def await_vectors(*, back: bool = False, patience_seconds: float = PATIENCE_SECO
         time.sleep(_LOOK_SECONDS)
     if missing:
         number = f"{missing} or more" if missing == COUNTED_UP_TO else str(missing)
-        why = f"{number} memories have no vector of {space.name} yet"
+        why = f"{number} memor{'y has' if missing == 1 else 'ies have'} no vector of {space.name} yet"
     else:
         why = f"All have a vector of {space.name}, but its index is not built yet"
     raise CannotChange(f"{why}: wait (--status shows how long), or do it all the same with --now.")
@@ -264,7 +272,7 @@ def _progress(row: VectorSpace, column: str, total: int, now: dt.datetime) -> Pr
     return Progress(
         space=row,
         total=total,
-        missing=Memory.objects.unembedded(column).count(),
+        missing=Memory.objects.unembedded(column).exclude(pk__in=row.refused).count(),
         has_index=is_usable(index) is True,
         built=share_built(index),
         is_at_work=bool(row.lease_token) and row.leased_until is not None and row.leased_until > now,

@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failure_count', models.PositiveIntegerField(default=0)),
                 ('error', models.TextField(blank=True)),
+                ('refused', models.JSONField(blank=True, default=list, help_text='Memories whose texts the model took in no attempt, while it took others.')),
             ],
             options={
                 'ordering': ['-id'],

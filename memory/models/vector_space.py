@@ -43,6 +43,11 @@ class VectorSpace(models.Model):
     lease_token = models.CharField(max_length=32, blank=True)
     failure_count = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
+    refused = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Memories whose texts the model took in no attempt, while it took others.",
+    )
 
     class Meta:
         ordering = ["-id"]

@@ -35,6 +35,15 @@ CURE = (
 _PRIVATE = ", ".join(f"'{type}'" for type in PRIVATE_ROOM_TYPES)
 _COLUMNS = "id, agent_id, person_id, room_id, kind, scope, speaker, text, source_messages, superseded_by_id"
 
+_POLICIES = """
+SELECT md5(string_agg(
+    concat_ws(' ', polname, polcmd, polpermissive, polroles::regrole[], pg_get_expr(polqual, polrelid)),
+    ';' ORDER BY polname
+))
+FROM pg_policy WHERE polrelid = 'memory_memory'::regclass
+"""
+"""What stands in the policies, whoever changed them."""
+
 WALL = f"""
 GRANT USAGE ON SCHEMA {{schema}} TO {READER};
 GRANT SELECT ({_COLUMNS}) ON memory_memory TO {READER};
@@ -42,7 +51,12 @@ GRANT SELECT (id, type) ON agents_room TO {READER};
 GRANT SELECT (room_id, person_id) ON agents_participant TO {READER};
 GRANT SELECT (id, is_bot, merged_into_id) ON agents_person TO {READER};
 
-DROP POLICY IF EXISTS what_may_surface ON memory_memory;
+DO $others$ DECLARE policy name; BEGIN
+    FOR policy IN SELECT polname FROM pg_policy WHERE polrelid = 'memory_memory'::regclass
+                  AND '{READER}'::regrole::oid = ANY (polroles) LOOP
+        EXECUTE format('DROP POLICY %I ON memory_memory', policy);
+    END LOOP;
+END $others$;
 CREATE POLICY what_may_surface ON memory_memory FOR SELECT TO {READER} USING (
     agent_id = nullif(current_setting('eliza.agent', true), '')::uuid
     AND superseded_by_id IS NULL
@@ -83,7 +97,9 @@ $body$;
 REVOKE ALL ON FUNCTION {SIGNATURE} FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {SIGNATURE} TO CURRENT_USER;
 
-COMMENT ON FUNCTION {SIGNATURE} IS '{{version}}';
+DO $note$ BEGIN
+    EXECUTE format('COMMENT ON FUNCTION {SIGNATURE} IS %L', '{{version}}:' || ({_POLICIES}));
+END $note$;
 
 GRANT CREATE ON SCHEMA {{schema}} TO {READER};
 ALTER FUNCTION {SIGNATURE} OWNER TO {READER};
@@ -97,7 +113,7 @@ what it writes, learns and forgets is no business of one conversation.
 _VERSION = sha256(WALL.encode()).hexdigest()[:16]
 
 STANDS = f"""
-SELECT obj_description(function.oid, 'pg_proc') = %s AND role.rolname = '{READER}'
+SELECT obj_description(function.oid, 'pg_proc') = %s || ':' || ({_POLICIES}) AND role.rolname = '{READER}'
    AND NOT role.rolsuper AND NOT role.rolbypassrls AND class.relrowsecurity
 FROM pg_proc AS function JOIN pg_roles AS role ON role.oid = function.proowner, pg_class AS class
 WHERE function.oid = to_regprocedure('{SIGNATURE}') AND class.oid = to_regclass('memory_memory')
@@ -127,7 +143,7 @@ def stands() -> bool:
 
 
 def is_built() -> bool:
-    """Look whether the function, its owner and the policy are there, as this code wants them."""
+    """Look whether the function, its owner and the policies are there, as this code built them."""
     if connection.vendor != "postgresql":
         return False
     with connection.cursor() as cursor:

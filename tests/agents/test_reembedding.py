@@ -181,6 +181,21 @@ def test_nothing_is_removed_until_every_process_has_heard_of_a_switch(
     assert any(500 < seconds < 600 for seconds in slept)
 
 
+@pytest.mark.parametrize(
+    ("model", "base_url", "words"),
+    [
+        (" ", "", "Name the new model"),
+        ("m", "http://user:secret@127.0.0.1:1/v1", "a key by --key-file"),
+    ],
+)
+def test_what_names_no_model_or_shows_a_password_is_refused(
+    agent: Any, model: str, base_url: str, words: str
+) -> None:
+    with pytest.raises(CannotReembed, match=words) as refused:
+        start(model, base_url=base_url, by="ops")
+    assert "secret" not in str(refused.value)
+
+
 def test_nothing_can_be_finished_that_is_not_there(agent: Any) -> None:
     with pytest.raises(CannotReembed, match="nothing to remove"):
         finish(by="ops")

@@ -18,6 +18,7 @@ from memory.embeddings.spaces import forget_known_spaces
 from memory.memories import remember
 from memory.models import Memory, VectorSpace
 from memory.stores.indexes import create_waiting_index, has_vector_index, is_usable, vector_index_name
+from memory.vector_spaces import await_vectors, progress
 from memory.writes import embed_pending, is_embedding_due
 from plugins.registry import register_service
 from plugins.services import withdraw_service
@@ -207,7 +208,7 @@ def test_the_words_of_a_server_are_not_kept_as_they_may_be_peoples(scene: Any, o
     begin()
     other.error = EmbeddingError("refused: my secret", quotes_others=True)
     embed_pending()
-    assert row().error == "EmbeddingError; `doctor` and the log have more"
+    assert row().error == "EmbeddingError, in words that may be people's and are kept nowhere"
 
 
 def test_while_the_embedder_in_use_is_away_the_other_one_works(
@@ -224,14 +225,35 @@ def test_while_the_embedder_in_use_is_away_the_other_one_works(
     assert set(Memory.objects.values_list("embedding_model", "second_embedding_model")) == {("", "hashed-64")}
 
 
-def test_a_text_that_is_refused_keeps_the_space_from_counting_as_filled(scene: Any, other: Other) -> None:
+def test_a_text_that_is_refused_is_named_and_not_waited_for(scene: Any, other: Other) -> None:
     remember([scene.embedded("fine"), scene.embedded("poison"), scene.embedded("good")])
     begin()
     other.refuses = "poison"
     assert embed_pending() == 2
     embed_pending()
+    poison = Memory.objects.get(second_embedding=None)
+    assert poison.text == "poison"
+    assert row().filled_at is not None
+    assert row().refused == [str(poison.pk)]
+    assert has_vector_index(64, "second_embedding")
+    await_vectors(patience_seconds=0.0)
+    assert [one.missing for one in progress() if one.space.name == "hashed-64"] == [0]
+
+
+def test_after_a_switch_before_its_time_the_index_is_built_whatever_is_missing(
+    scene: Any, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise EmbeddingError("The new server is away.")
+
+    remember([scene.embedded(f"text {number}") for number in range(3)])
+    begin()
+    switch()
+    assert not has_vector_index(64, "second_embedding")
+    monkeypatch.setattr(writes, "get_embedder", away)
+    embed_pending()
+    assert has_vector_index(64, "second_embedding")
     assert row().filled_at is None
-    assert Memory.objects.get(second_embedding=None).text == "poison"
 
 
 def test_no_connection_is_held_while_the_embedder_works(scene: Any, other: Other) -> None:

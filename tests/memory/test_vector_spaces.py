@@ -189,6 +189,18 @@ def test_what_cannot_be_begun_is_refused(scene: Any) -> None:
     assert VectorSpace.objects.count() == 0
 
 
+def test_who_switches_or_undoes_twice_changes_nothing_more(scene: Any) -> None:
+    begin()
+    embed_pending()
+    switch()
+    with pytest.raises(CannotChange, match="hashed-64 is in use already; --undo goes back to hashed-384"):
+        switch()
+    switch(back=True)
+    with pytest.raises(CannotChange, match="Nothing was switched: hashed-384 is in use"):
+        switch(back=True)
+    assert switch().name == "hashed-64"
+
+
 def test_a_switch_is_refused_while_vectors_are_missing(scene: Any) -> None:
     with pytest.raises(CannotChange, match="no other space: begin one with --model"):
         vector_spaces.await_vectors()
@@ -210,7 +222,7 @@ def test_an_undo_is_refused_while_the_former_space_lacks_what_was_said_since(sce
     embed_pending()
     switch()
     remember([scene.draft("said since")])
-    with pytest.raises(CannotChange, match="1 memories have no vector of hashed-384 yet"):
+    with pytest.raises(CannotChange, match="1 memory has no vector of hashed-384 yet"):
         vector_spaces.await_vectors(back=True, patience_seconds=0)
     assert embed_pending() == 2
     vector_spaces.await_vectors(back=True, patience_seconds=0)

@@ -63,7 +63,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             for step in ("model", "status", "compare", "switch", "undo", "finish", "cancel"):
-                if options[step]:
+                if options[step] not in (None, False):
                     getattr(self, f"_{step}")(options)
         except (CannotReembed, CannotCompare) as error:
             raise CommandError(str(error)) from None
@@ -174,7 +174,7 @@ def _read_key(name: str) -> str:
 
 def _line(one: Progress) -> str:
     space = one.space
-    has = one.total - one.missing
+    has = one.total - one.missing - len(space.refused)
     state = space.get_state_display().lower()
     line = f"{space.name} ({space.dimensions} numbers), {state}: {has} of {one.total} memories"
     if one.missing:
@@ -185,6 +185,8 @@ def _line(one: Progress) -> str:
         line += f", its index is being built ({one.built:.0%} read)"
     elif not one.has_index:
         line += ", its index is to be built"
+    if space.refused:
+        line += f"; the model refuses {len(space.refused)}: show_memory {space.refused[0]}"
     return line
 
 
@@ -213,6 +215,7 @@ def _as_json(one: Progress) -> dict[str, Any]:
         "is_filled": space.filled_at is not None,
         "switched_at": space.switched_at.isoformat() if space.switched_at else None,
         "error": space.error,
+        "refused": space.refused,
     }
 
 

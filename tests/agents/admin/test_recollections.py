@@ -242,7 +242,7 @@ def test_an_embedder_that_is_away_is_told_of_and_words_bring_what_they_can(
     admin_client: Client, place: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Away:
-        name = "away"
+        name, dimensions = "away", 384
 
         def embed(self, _texts: Any) -> Any:
             raise EmbeddingError("The embedder at port 1 is away.")
@@ -264,7 +264,7 @@ def test_an_embedder_that_hangs_is_not_waited_for(
     over = threading.Event()
 
     class Hung:
-        name = "hung"
+        name, dimensions = "hung", 384
 
         def embed(self, _texts: Any) -> Any:
             over.wait(30)

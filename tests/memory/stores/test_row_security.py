@@ -169,9 +169,19 @@ def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
     assert check_wall(databases=["default"]) == []
 
 
-def test_it_is_built_again_where_something_of_it_is_missing(db: None) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "ALTER TABLE memory_memory DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY what_may_surface ON memory_memory",
+        "ALTER POLICY what_may_surface ON memory_memory USING (true)",
+        f"CREATE POLICY another ON memory_memory TO {row_security.READER} USING (true)",
+    ],
+    ids=["off", "dropped", "changed", "another"],
+)
+def test_it_is_built_again_where_something_of_it_is_not_as_it_was(db: None, fault: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE memory_memory DISABLE ROW LEVEL SECURITY")
+        cursor.execute(fault)
     assert not row_security.is_built()
     row_security.ensure_wall()
     assert row_security.is_built()
