@@ -37,7 +37,7 @@ _KEEP_WORDS = """
 TABLES = {
     "memory_searched": f"""
         CREATE TABLE memory_searched ( -- filled by functions {VERSION}
-            row INTEGER PRIMARY KEY, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL,
+            row INTEGER PRIMARY KEY AUTOINCREMENT, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL,
             {", ".join(f"{column} BLOB" for column in VECTOR_COLUMNS)}
         )
     """,
@@ -48,7 +48,10 @@ TABLES = {
         )
     """,
 }
-"""`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up."""
+"""`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up.
+
+It is given once: a recall reads several times, and the number of a memory that goes meanwhile must not lead to another.
+"""
 
 TRIGGERS = {
     "memory_search_new": f"""
