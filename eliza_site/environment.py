@@ -8,7 +8,7 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -101,6 +101,11 @@ def _read_sqlite_url(url: str) -> dict[str, Any]:
         )
     file = str(path.absolute())
     return {"ENGINE": SQLITE_ENGINE, "NAME": file, "TEST": {"NAME": f"{file}.test"}}
+
+
+def sqlite_url(database: str | Path) -> str:
+    """Return the address of a database file for any current folder; "" where it is in memory, as nobody shares it."""
+    return "" if database == SQLITE_IN_MEMORY else f"sqlite:///{quote(str(Path(database).absolute()))}"
 
 
 def check_redis_url(url: str) -> str:

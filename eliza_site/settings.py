@@ -4,6 +4,8 @@ A value comes from the process' environment, else from `.env`, else from `.run/f
 writes for the commands that run beside its fleet, else from the default in the block below.
 """
 
+import os
+import sys
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -102,6 +104,9 @@ GIVEN = frozenset(name for name, value in env.ENVIRON.items() if value)
 EPHEMERAL = env("EPHEMERAL")
 if not EPHEMERAL:
     Environment.read_env(RUN_DIR / "fleet.env")
+if "DATABASE_URL" not in GIVEN and "eliza_site.fleet" in sys.orig_argv:
+    # A fleet that starts has a database of its own: the address that stands there is of the one before.
+    os.environ.pop("DATABASE_URL", None)
 
 # Django -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,24 @@ def _model_clients_closed() -> Iterator[None]:
     """Close the connections to model servers that are kept for as long as the process runs."""
     yield
     close_servers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_file_left_in_the_project() -> Iterator[None]:
+    """See that no test on SQLite leaves a file here: any name of a database is one of a file there."""
+    before = _files_of_the_project()
+    yield
+    if ON_SQLITE:
+        left = _files_of_the_project() - before
+        assert not left, f"tests left {sorted(left)} in {settings.BASE_DIR}"
+
+
+def _files_of_the_project() -> set[str]:
+    # The tests' own database may be there because somebody named it so.
+    own = Path(settings.DATABASES["default"]["NAME"]).name
+    return {
+        path.name for path in settings.BASE_DIR.glob("*") if path.is_file() and not path.name.startswith(own)
+    }
 
 
 @pytest.fixture(scope="session", autouse=True)

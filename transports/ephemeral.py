@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from agents import dispatcher, followups
-from agents.characters import keep_knowledge, read_character_files, save_characters
+from agents.characters import CharacterFiles, keep_knowledge, read_character_files, save_characters
 from agents.llm.local_server import LocalModelError, start_server
 from agents.models import Agent
 
@@ -32,8 +32,12 @@ def working_alone(character: str) -> Iterator[Agent]:
     Raises: NotEphemeral.
     """
     path = find_character(character)
+    read = read_character_files([str(path)])
+    if read.faults:
+        raise NotEphemeral("; ".join(f"{file}: {fault}" for file, fault in read.faults))
+    # The tables take seconds: what can't be read is told before them.
     call_command("migrate", verbosity=0, interactive=False)
-    agent = _load(path)
+    agent = _load(path, read)
     with ExitStack() as stack:
         if not (settings.OPENAI_BASE_URL or settings.OPENAI_API_KEY or settings.LOCAL_MODEL_BASE_URL):
             stack.callback(_forget, [_serve_model()])
@@ -60,10 +64,7 @@ def find_character(named: str) -> Path:
     raise NotEphemeral(f"{named} is neither a file nor a sample character: {', '.join(samples)} are.")
 
 
-def _load(path: Path) -> Agent:
-    read = read_character_files([str(path)])
-    if read.faults:
-        raise NotEphemeral("; ".join(f"{file}: {fault}" for file, fault in read.faults))
+def _load(path: Path, read: CharacterFiles) -> Agent:
     (saved,) = save_characters(read.documents)
     refused = [piece for piece in keep_knowledge(saved.character, read.knowledge[0]) if piece.refusal]
     if refused:

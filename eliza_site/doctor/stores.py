@@ -101,6 +101,8 @@ def look_at_vectors() -> list[Finding]:
 
 def look_at_wall() -> list[Finding]:
     """Look whether memories are read behind row level security."""
+    if settings.IS_SQLITE:
+        return [ok("SQLite has none: the query alone decides what may surface.")]
     if not settings.ROW_LEVEL_SECURITY:
         return [
             note("ROW_LEVEL_SECURITY is off: the query alone decides what may surface.", "Set it to true.")

@@ -17,10 +17,14 @@ from eliza_site.embedded.valkey import Valkey
 
 @dataclass(kw_only=True)
 class Servers:
-    """The servers that were started here; those that the environment names elsewhere are left out."""
+    """The servers that were started here; those that the environment names elsewhere are left out.
+
+    `database_url` is the address of a database that needs no server, for those that run beside.
+    """
 
     run_dir: Path
     with_postgres: bool = True
+    database_url: str = ""
     with_valkey: bool = True
     durable: bool = True
     local_model_base_url: str = ""
@@ -37,6 +41,8 @@ class Servers:
         logs = self.run_dir / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         environment = self._keys_environment(keys)
+        if self.database_url:
+            environment["DATABASE_URL"] = self.database_url
         try:
             if self.with_postgres:
                 say("PostgreSQL")

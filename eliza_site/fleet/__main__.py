@@ -13,6 +13,7 @@ from eliza_site import refusals, settings
 from eliza_site.embedded import EmbeddedServerError, Servers
 from eliza_site.embedded.processes import Child, end_with_parent
 from eliza_site.embedded.servers import open_run_dir
+from eliza_site.environment import sqlite_url
 from eliza_site.fleet import conversation, preparation, readiness, summary
 from eliza_site.fleet.crew import build_crew, build_local_model
 from eliza_site.fleet.errors import FleetError
@@ -174,6 +175,7 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
         run_dir=RUN_DIR,
         with_postgres="DATABASE_URL" not in settings.GIVEN,
         with_valkey="REDIS_URL" not in settings.GIVEN,
+        database_url=sqlite_url(settings.DATABASE["NAME"]) if settings.IS_SQLITE else "",
         local_model_base_url=f"http://127.0.0.1:{settings.MODEL_PORT}/v1" if WITH_LOCAL_MODEL else "",
     )
     if settings.IS_SQLITE:

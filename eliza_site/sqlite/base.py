@@ -21,6 +21,7 @@ from eliza_site.sqlite.operations import DatabaseOperations
 from eliza_site.sqlite.pool import pool
 from eliza_site.sqlite.schema import DatabaseSchemaEditor
 from eliza_site.sqlite.statements import Cursor
+from memory.stores import sqlite_functions
 
 OLDEST_SQLITE = (3, 39)
 """The first that knows IS NOT DISTINCT FROM; RETURNING, UPDATE … FROM and full text search are older."""
@@ -76,7 +77,7 @@ class DatabaseWrapper(SQLiteWrapper):
             _keep_in_memory(name)
         found: sqlite3.Connection = super().get_new_connection(conn_params)
         register_functions(found)
-        _register_search(found)
+        sqlite_functions.register_functions(found)
         if is_file:
             # What is committed outlives a killed process; a lost power supply may cost the last moments.
             found.execute("PRAGMA journal_mode = WAL")
@@ -91,13 +92,6 @@ class DatabaseWrapper(SQLiteWrapper):
         """Return a cursor that knows the site's statements."""
         found: Cursor = self.connection.cursor(factory=Cursor)
         return found
-
-
-def _register_search(connection: sqlite3.Connection) -> None:
-    # Imported on first use: the backend is there before the models are, which its package knows.
-    from memory.stores.sqlite_schema import register_functions
-
-    register_functions(connection)
 
 
 def _keep_in_memory(name: str) -> None:

@@ -42,7 +42,9 @@ SELECT kept.row, memory.id, memory.kind, memory.room_id, memory.speaker, memory.
 FROM json_each(%s) AS chosen
 JOIN memory_searched AS kept ON kept.row = chosen.value
 JOIN memory_memory AS memory ON memory.id = kept.memory_id
+WHERE EXISTS ({still_visible})
 """
+"""Words are handed out to whom they may surface as they are read: much may have changed since all was compared."""
 
 
 class SqliteStore:
@@ -107,7 +109,9 @@ class SqliteStore:
                 strict=True,
             )
         }
-        return [_candidate(row, *known[row[0]]) for row in execute(FOUND, [listed(found)])]
+        still_visible, scope = sqlite_rows.still_visible(wanted)
+        rows = execute(FOUND.format(still_visible=still_visible), [listed(found), *scope])
+        return [_candidate(row, *known[row[0]]) for row in rows]
 
 
 def _candidate(

@@ -162,6 +162,13 @@ def find_beside(core: Rows, wanted: Wanted) -> Rows:
     return _rows(found)
 
 
+def still_visible(wanted: Wanted) -> tuple[str, list[Any]]:
+    """Return the query, and its values, that finds the row `memory` of a statement around it if it may surface."""
+    return _sql(
+        _visible_to(wanted, row_by_row=True).filter(_condition("memory_memory.id = memory.id")).values("id")
+    )
+
+
 def _condition(sql: str) -> RawSQL:
     return RawSQL(sql, (), output_field=BooleanField())
 

@@ -1,28 +1,22 @@
 """What recall needs beside the memories in SQLite: their words for full-text search, and their vectors as numbers.
 
 Triggers keep both, whoever writes a memory and however; `ensure_search` makes them after each migration, because one
-that builds the memories' table anew drops its triggers.
+that builds the memories' table anew drops its triggers. A text's words are taken out of the index by what the functions
+make of it, so that an index that other functions filled is made anew, too: words of forgotten texts would stay in it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from typing import Any
 
-import numpy as np
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from memory.questions import SPACELESS
-from memory.stores.sqlite_words import AS_IT_IS, LITTLE_WORDS
-
-MOST_CHARACTERS = 100_000
-"""So much of a text is searched, as in PostgreSQL."""
-_SIGN = re.compile(f"([{SPACELESS}])")
-_WORD = re.compile(r"[^\W_]+")
+from memory.stores.sqlite_functions import VERSION
+from memory.stores.sqlite_words import AS_IT_IS
 
 VECTOR_COLUMNS = ("embedding",)
 """The memories' columns of vectors; the search has one of the same name for each."""
@@ -42,8 +36,8 @@ _KEEP_WORDS = """
 
 TABLES = {
     "memory_searched": f"""
-        CREATE TABLE memory_searched (
-            row INTEGER PRIMARY KEY, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL,
+        CREATE TABLE memory_searched ( -- filled by functions {VERSION}
+            row INTEGER PRIMARY KEY AUTOINCREMENT, memory_id char_uuid NOT NULL UNIQUE, size INTEGER NOT NULL,
             {", ".join(f"{column} BLOB" for column in VECTOR_COLUMNS)}
         )
     """,
@@ -54,7 +48,10 @@ TABLES = {
         )
     """,
 }
-"""`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up."""
+"""`row` is a memory's own number for the search: SQLite numbers the memories' rows anew where it tidies up.
+
+It is given once: a recall reads several times, and the number of a memory that goes meanwhile must not lead to another.
+"""
 
 TRIGGERS = {
     "memory_search_new": f"""
@@ -98,41 +95,6 @@ FILL = (
 
 class MissingFullText(ImproperlyConfigured):
     """Python's SQLite was built without FTS5."""
-
-
-def words_of(text: str | None) -> str:
-    """Return a text as it is indexed: with each sign of a script without spaces as a word of its own."""
-    return _SIGN.sub(r" \1 ", (text or "")[:MOST_CHARACTERS])
-
-
-def size_of(text: str | None) -> int:
-    """Count the different words of a text that say something."""
-    return len(set(_WORD.findall(words_of(text).lower())) - LITTLE_WORDS)
-
-
-def vector_of(written: str | bytes | None) -> bytes | None:
-    """Return a vector of length 1 as single floats; None where there is none, or it has no direction.
-
-    `written` is in pgvector's form: as text, or in binary with a head of four bytes, its numbers big-endian.
-    """
-    if not written:
-        return None
-    if isinstance(written, bytes):
-        numbers = np.frombuffer(written, ">f4", offset=4).astype(np.float64)
-    else:
-        numbers = np.array(json.loads(written), dtype=np.float64)
-    length = float(np.linalg.norm(numbers))
-    return (numbers / length).astype("<f4").tobytes() if length > 0.0 else None
-
-
-def register_functions(connection: sqlite3.Connection) -> None:
-    """Make known to a new connection what the triggers call; `eliza_site.sqlite` calls it."""
-    for name, function in (
-        ("memory_words", words_of),
-        ("memory_size", size_of),
-        ("memory_vector", vector_of),
-    ):
-        connection.create_function(name, 1, function, deterministic=True)
 
 
 def ensure_search(*, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from eliza_site.embedded import EmbeddedServerError, Servers
 from eliza_site.embedded.processes import find_processes_in
 from eliza_site.embedded.sockets import MAX_PATH_BYTES, find_socket_folder
+from eliza_site.environment import sqlite_url
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="death signals are Linux' own")
 
@@ -210,3 +211,26 @@ def test_servers_that_are_given_are_not_started(tmp_path: Path) -> None:
 
     assert done.stdout.split() == list(given.values())
     assert not (tmp_path / "run" / "postgres").exists()
+
+
+def test_who_runs_beside_a_fleet_on_sqlite_finds_its_file_and_the_next_fleet_does_not(tmp_path: Path) -> None:
+    run_dir, file = tmp_path / "run", tmp_path / "a 100% site.sqlite3"
+    Servers(run_dir=run_dir, with_postgres=False, with_valkey=False, database_url=sqlite_url(file)).start()
+
+    def database(*arguments: str) -> str:
+        return subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from eliza_site import settings as s; print(s.DATABASE['NAME'])",
+                *arguments,
+            ],
+            cwd=PROJECT,
+            env=clean_environment(RUN_DIR=str(run_dir)),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    assert database() == str(file)
+    assert database("eliza_site.fleet") == "eliza"

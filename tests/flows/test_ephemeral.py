@@ -112,3 +112,20 @@ def test_a_character_that_can_not_be_is_named(
     assert text in errors
     assert "Traceback" not in errors
     assert not model.ledger
+
+
+def test_one_message_that_fails_is_the_exit_code_whatever_follows(model: OpenAIServer, begin: Begin) -> None:
+    model.settings.answer = "So it is."
+    talk = begin("Eliza", " ", "hello")
+    out, errors = talk.communicate(timeout=SECONDS)
+    assert (talk.returncode, out) == (1, "So it is.\n")
+    assert "The message is empty" in errors
+
+
+def test_no_other_command_is_named_where_nothing_is_kept(model: OpenAIServer, begin: Begin) -> None:
+    model.settings.fault = "401"
+    talk = begin("Eliza", "hello")
+    _, errors = talk.communicate(timeout=SECONDS)
+    assert talk.returncode == 1
+    assert "401" in errors
+    assert "show_turn" not in errors

@@ -19,7 +19,8 @@ from agents import forgetting, lanes
 from agents.audit import record
 from agents.databases import is_away, own_connection
 from agents.inbox import receive
-from agents.models import AuditEntry, Lane, Message, Turn
+from agents.models import Agent, AuditEntry, Lane, Message, Turn
+from eliza_site.doctor import LOOKS, examine, stores
 from eliza_site.sqlite.one_worker import NOTE
 from eliza_site.sqlite.statements import is_ours
 from eliza_site.sqlite.translating import translate
@@ -144,12 +145,24 @@ def test_what_a_statement_returns_has_the_types_of_postgresql(incoming: Any) -> 
 
 
 def test_the_doctor_says_what_it_is() -> None:
-    from eliza_site.doctor import stores
-
     (finding,) = stores.look_at_database()
     assert (finding.level, finding.text.startswith(NOTE)) == ("note", True)
-    assert stores.look_at_vector_extension()[0].level == "ok"
-    assert stores.look_at_migrations()[0].level == "ok"
+
+
+NEED_A_FLEET = {"static files", "cache", "broker", "workers", "dispatcher", "models"}
+
+
+def test_the_doctor_finds_nothing_wrong_with_it(agent: Agent) -> None:
+    found = list(examine(tuple(look for look in LOOKS if look.part not in NEED_A_FLEET)))
+    assert {one.part for one in found} >= {
+        "settings",
+        "vector extension",
+        "migrations",
+        "vectors",
+        "second wall",
+    }
+    ill = {one.part: one.findings for one in found if one.is_ill}
+    assert ill == {}
 
 
 @pytest.mark.django_db(transaction=True)

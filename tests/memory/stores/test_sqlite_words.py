@@ -12,7 +12,8 @@ import pytest
 from memory import checks
 from memory.questions import find_terms
 from memory.stores import sqlite_schema
-from memory.stores.sqlite_schema import MissingFullText, check_full_text, size_of, vector_of, words_of
+from memory.stores.sqlite_functions import size_of, vector_of, words_of
+from memory.stores.sqlite_schema import MissingFullText, check_full_text
 from memory.stores.sqlite_words import query_of, telling_when_query
 
 

@@ -65,7 +65,7 @@ class Command(BaseCommand):
         try:
             with working_alone(options["agent"]) as agent:
                 for text in options["text"] or self._lines():
-                    code = self._say_on(agent, text, options)
+                    code |= self._say_on(agent, text, options)
         except NotEphemeral as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:

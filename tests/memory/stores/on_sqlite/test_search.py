@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from memory.memories import remember
 from memory.models import Memory
 from memory.stores import sqlite_rows, store
 from memory.stores.sqlite import SqliteStore
-from memory.stores.sqlite_schema import TRIGGERS, ensure_search
+from memory.stores.sqlite_functions import VERSION, register_functions, size_of, vector_of, words_of
+from memory.stores.sqlite_schema import TABLES, TRIGGERS, ensure_search
 
 COUNTS = """/* sqlite */
 SELECT (SELECT count(*) FROM memory_searched), (SELECT count(*) FROM memory_searched WHERE embedding IS NOT NULL),
@@ -81,3 +83,75 @@ def test_a_recall_costs_as_many_statements_however_much_there_is(scene: Any) -> 
     few = count()
     remember([scene.embedded(f"cat {number}") for number in range(60)])
     assert count() == few <= 14
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Have something happen between the statements of the next recall, before it reads the words."""
+
+    def plan(change: Callable[[], object]) -> None:
+        def find_beside(*arguments: Any) -> Any:
+            found = kept(*arguments)
+            change()
+            return found
+
+        kept = sqlite_rows.find_beside
+        monkeypatch.setattr(sqlite_rows, "find_beside", find_beside)
+
+    return plan
+
+
+def test_a_memory_said_in_private_does_not_take_the_place_of_one_that_is_forgotten_meanwhile(
+    scene: Any, meanwhile: Any
+) -> None:
+    remember([scene.embedded("Ann keeps bees on the roof")])
+    (shared,) = Memory.objects.all()
+
+    def forget_and_confide() -> None:
+        shared.delete()
+        secret = scene.embedded("bees frighten Bob", room_id=scene.dm_of_bob.id, person_id=scene.bob.id)
+        remember([secret])
+
+    meanwhile(forget_and_confide)
+    assert scene.recall("bees") == ()
+
+
+def test_what_may_no_longer_surface_as_the_words_are_read_is_not_handed_out(
+    scene: Any, meanwhile: Any
+) -> None:
+    remember([scene.embedded("bees are on the roof"), scene.embedded("bees make honey")])
+    moved = Memory.objects.filter(text="bees are on the roof")
+    meanwhile(lambda: moved.update(superseded_by=Memory.objects.get(text="bees make honey")))
+    assert [hit.text for hit in scene.recall("bees")] == ["bees make honey"]
+
+
+def test_no_number_is_given_twice(scene: Any) -> None:
+    remember([scene.draft("one"), scene.draft("two")])
+    ((last,),) = execute("/* sqlite */ SELECT max(row) FROM memory_searched")
+    Memory.objects.all().delete()
+    remember([scene.draft("three")])
+    assert execute("/* sqlite */ SELECT row FROM memory_searched") > [(last,)]
+
+
+def test_words_that_other_functions_indexed_go_with_their_text(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.connection.create_function("memory_words", 1, lambda text: f"{text} kettledrum")
+    with monkeypatch.context() as earlier:
+        earlier.setitem(TABLES, "memory_searched", TABLES["memory_searched"].replace(VERSION, "0"))
+        ensure_search()
+    remember([scene.draft("a teapot")])
+    assert list(sqlite_rows.find_matching("kettledrum"))
+    register_functions(connection.connection)
+    ensure_search()
+    Memory.objects.all().delete()
+    assert not list(sqlite_rows.find_matching("kettledrum OR teapot"))
+
+
+def test_functions_that_return_something_else_have_another_version() -> None:
+    text = "The cat's 2 Ideas: 我家 ไทย ÄÖ_x naïve"
+    made = words_of(text), size_of(text), (vector_of("[3,4]") or b"").hex()
+    assert (VERSION, made) == (
+        "1-7fdd2b06f2d7",
+        ("The cat's 2 Ideas:  我  家   ไ  ท  ย  ÄÖ_x naïve", 11, "9a99193fcdcc4c3f"),
+    ), "raise the functions' number, so that what the earlier ones indexed is made anew"
