@@ -40,6 +40,7 @@ env = Environment(
     DATABASE_POOL_SIZE=(int, 16),
     DATABASE_STATEMENT_TIMEOUT_SECONDS=(int, 15),
     DATABASE_PREPARED_STATEMENTS=(bool, True),
+    DATABASE_HEALTH_CHECKS=(bool, False),
     ROW_LEVEL_SECURITY=(bool, True),
     REDIS_URL=(str, ""),
     REDIS_SSL_CERT_REQS=(str, "required"),
@@ -194,6 +195,8 @@ if not IS_SQLITE:
         DATABASE["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
     if env("DATABASE_POOL_SIZE"):
         DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
+        # A worker's turn that meets a connection which was cut is worked again; a page's request is an error.
+        DATABASE["CONN_HEALTH_CHECKS"] = env("DATABASE_HEALTH_CHECKS")
 DATABASES = {"default": DATABASE}
 ROW_LEVEL_SECURITY = env("ROW_LEVEL_SECURITY")
 

@@ -5,5 +5,6 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
+os.environ.setdefault("DATABASE_HEALTH_CHECKS", "true")
 
 application = get_wsgi_application()

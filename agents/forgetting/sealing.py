@@ -6,12 +6,14 @@ meanwhile waits for its lane, and finds it another's: so it looks afresh, finds 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
+from psycopg.errors import DeadlockDetected
 
 from agents import audit
 from agents.cleaning import clean_text
@@ -20,6 +22,9 @@ from agents.families import PRIVATE_TYPES, Family, family_of, private_rooms_of
 from agents.forgetting.pieces import Cutter, Pieces
 from agents.models import Account, Agent, Forgetting, Participant, Person, Room
 from agents.wakeups import wake_after_commit
+
+ATTEMPTS = 4
+"""So often a forgetting is begun that meets a deadlock."""
 
 
 class CannotForget(audit.NotDecided):
@@ -34,16 +39,29 @@ def begin(person_id: UUID, *, by: str, why: str) -> Forgetting:
     why = clean_text(why).strip()
     if not why:
         raise CannotForget("To forget a person takes a reason: say why, without naming them.")
-    try:
-        with transaction.atomic():
-            family = _lock_family(person_id)
-            accounts = list(Account.objects.select_for_update().filter(person__in=family.ids).order_by("pk"))
-            forgetting = _note(family, accounts, by=by, why=why)
-            _refuse_if_named(forgetting)
-            _seal(family, forgetting)
-    except OperationalError as error:
-        raise CannotForget(f"The person is busy just now ({error}). Please try again in a moment.") from error
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            forgetting = _begin(person_id, by=by, why=why)
+            break
+        except OperationalError as error:
+            # A worker's turn and this may each wait for a row that the other holds; PostgreSQL ends one of them.
+            if attempt == ATTEMPTS or not isinstance(error.__cause__, DeadlockDetected):
+                words = str(error).splitlines()[0]
+                raise CannotForget(
+                    f"The person is busy just now ({words}). Please try again in a moment."
+                ) from error
+            time.sleep(0.1 * attempt)
     reach("forgetting.begun")
+    return forgetting
+
+
+def _begin(person_id: UUID, *, by: str, why: str) -> Forgetting:
+    with transaction.atomic():
+        family = _lock_family(person_id)
+        accounts = list(Account.objects.select_for_update().filter(person__in=family.ids).order_by("pk"))
+        forgetting = _note(family, accounts, by=by, why=why)
+        _refuse_if_named(forgetting)
+        _seal(family, forgetting)
     return forgetting
 
 

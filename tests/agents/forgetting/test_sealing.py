@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from agents import approvals, dead_letters, evaluation, forgetting, lanes, outbox, people, work
-from agents.forgetting import CannotForget, quiet
+from agents.forgetting import CannotForget, quiet, sealing
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
@@ -312,3 +314,27 @@ def test_two_who_begin_at_once_begin_once_and_a_merge_comes_before_or_after(inco
         end(begun)
         assert not Person.objects.filter(pk=ann).exists()
         assert Person.objects.filter(pk=bea).exists() == (not is_merged)
+
+
+@pytest.mark.parametrize("deadlocks", [3, 4])
+def test_a_deadlock_with_a_worker_is_met_by_beginning_again(
+    incoming: Any, monkeypatch: pytest.MonkeyPatch, deadlocks: int
+) -> None:
+    receive(incoming("hello"))
+    ann = Person.objects.get(name="Ann")
+    really, met = sealing._begin, []
+
+    def begin_or_meet(*arguments: Any, **named: Any) -> Forgetting:
+        if len(met) < deadlocks:
+            met.append(1)
+            raise OperationalError("deadlock detected\nDETAIL: its processes") from DeadlockDetected()
+        return really(*arguments, **named)
+
+    monkeypatch.setattr(sealing, "_begin", begin_or_meet)
+    monkeypatch.setattr(sealing.time, "sleep", lambda _seconds: None)
+    if deadlocks < sealing.ATTEMPTS:
+        assert begin(ann.pk).pk
+    else:
+        with pytest.raises(CannotForget, match=r"busy just now \(deadlock detected\)\. Please"):
+            begin(ann.pk)
+        assert not Forgetting.objects.exists()
