@@ -272,32 +272,38 @@ def _plant_kept(life: Life) -> None:
         agent=agent, user_a=own, user_b=bob, relationship_type="knows", tags=[words[2], "walks"],
         evidence=["m", words[2]],
     )  # fmt: skip
+    _plant_aims(life, words[3:])
+
+
+def _plant_aims(life: Life, words: list[str]) -> None:
+    """Plant goals, and what plugins keep, plan and have been told."""
+    ann, bob, group, agent = life.ann, life.bob, life.group, life.agent
     for person, room, name in (
         (ann, None, mark()),
         (ann, group, mark()),
-        (None, group, f"Ask about {words[3]}"),
+        (None, group, f"Ask about {words[0]}"),
     ):
         goal = Goal.objects.create(agent=agent, person=person, room=room, name=name)
         Objective.objects.create(goal=goal, description=f"do {name}")
     for person, room, state in (
         (ann, None, {mark(): mark()}),
-        (None, group, {"last": words[4], words[4]: 1, "walks": True}),
+        (None, group, {"last": words[1], words[1]: 1, "walks": True}),
         (None, None, {"who": f"{MARK}-ann", "count": 3}),
         (bob, None, {"bobs": "own"}),
     ):
         PluginState.objects.create(plugin="p", agent=agent, person=person, room=room, state=state)
     for person, room, arguments in (
         (ann, group, {"say": mark()}),
-        (None, group, {"say": words[5]}),
+        (None, group, {"say": words[2]}),
         (None, None, {"to": str(ann.pk)}),
         (None, group, {"say": "Good morning."}),
     ):
         task = ScheduledTask.objects.create(
             plugin="p", task="t", schedule="once", agent=agent, person=person, room=room, arguments=arguments
         )
-        TaskRun.objects.create(task=task, slot=NOW, error=f"ValueError: {words[6]}")
-    for payload in ({"person": str(ann.pk)}, {"person": str(bob.pk), "name": f"{words[7]} and walks"}):
-        Event.objects.create(name="goal:completed", payload=payload, error=f"it broke at {words[7]}")
+        TaskRun.objects.create(task=task, slot=NOW, error=f"ValueError: {words[3]}")
+    for payload in ({"person": str(ann.pk)}, {"person": str(bob.pk), "name": f"{words[4]} and walks"}):
+        Event.objects.create(name="goal:completed", payload=payload, error=f"it broke at {words[4]}")
 
 
 def _plant_site(life: Life) -> None:

@@ -63,6 +63,12 @@ def manage(fleet: Any, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+def kill_workers(fleet: Any) -> None:
+    for worker in [worker for worker in fleet.workers if worker.is_running()]:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait(5)
+
+
 @dataclass(kw_only=True)
 class Speaking:
     process: subprocess.Popen[str]
@@ -107,9 +113,7 @@ def test_people_are_answered_and_memories_recalled_through_the_whole_life(
     fleet.model.control({"embedding_latency_ms": 400.0})
     manage(fleet, "--model", "stub-embedding", "--base-url", fleet.model.base_url)
     fleet.wait_for("SELECT 1 FROM memory_vectorspace WHERE state = 'filling' AND filled_count > 300")
-    for worker in [worker for worker in fleet.workers if worker.is_running()]:
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.wait(5)
+    kill_workers(fleet)
     refused = fleet.manage("reembed_memories", "--switch")
     assert refused.returncode == 1
     assert "memories have no vector of stub-embedding yet" in refused.stderr

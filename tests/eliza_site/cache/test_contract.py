@@ -150,7 +150,7 @@ def test_what_is_no_number_or_not_there_is_not_counted(cache: Any) -> None:
 
 def test_counting_keeps_the_time_to_live(cache: Any) -> None:
     cache.set("number", 1, timeout=0.4)
-    cache.incr("number")
+    assert cache.incr("number") == 2
     wait_for(lambda: cache.get("number") is None, "a counted number lives on")
 
 

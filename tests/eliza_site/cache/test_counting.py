@@ -59,6 +59,7 @@ def test_invalidations_are_counted_by_their_cause(make_cache: MakeCache) -> None
         return own.grew() == 1
 
     wait_for(has_deleted_what_was_near, "not counted")
+    assert mine.get("key") is None
 
 
 def test_computations_are_counted(make_cache: MakeCache) -> None:
