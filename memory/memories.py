@@ -129,11 +129,6 @@ def _row(draft: MemoryDraft) -> tuple[Any, ...]:
     )
 
 
-def texts_of(memory_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the texts of those memories that are still kept."""
-    return dict(Memory.objects.filter(pk__in=memory_ids).values_list("pk", "text"))
-
-
 def forget_agent(agent_id: UUID) -> int:
     """Delete all that is kept for this agent, batch by batch, and return how many memories it was."""
     deleted = 0
