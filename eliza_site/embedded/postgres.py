@@ -13,6 +13,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from eliza_site.embedded.buffers import shared_buffers
 from eliza_site.embedded.errors import EmbeddedServerError
 from eliza_site.embedded.identity import Identity, find_identity, own_folder, require_reach
 from eliza_site.embedded.processes import Child, Command, end_leftovers, tail
@@ -29,7 +30,6 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "port": str(PORT),
     "max_connections": "200",
-    "shared_buffers": "128MB",
     "shared_preload_libraries": "pg_stat_statements",
     "password_encryption": "scram-sha-256",
     # What people said stays out of the log: it stands in the details and statements of errors.
@@ -40,7 +40,7 @@ SETTINGS = {
 }
 # For tests: what is committed need not survive a power cut, but it does survive a kill -9. Without
 # synchronous_commit it would not: a commit returns then before the kernel has the row.
-SETTINGS_OF_THE_MOMENT = {"fsync": "off", "full_page_writes": "off"}
+SETTINGS_OF_THE_MOMENT = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Postgres:
 
     def _command(self, identity: Identity) -> Command:
         settings = {**SETTINGS, "unix_socket_directories": str(self.sockets)}
-        settings |= {} if self.durable else SETTINGS_OF_THE_MOMENT
+        settings |= {"shared_buffers": shared_buffers()} if self.durable else SETTINGS_OF_THE_MOMENT
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Command(
             name="postgres",

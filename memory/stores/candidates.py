@@ -33,6 +33,9 @@ _PARAMETER = re.compile(r"\$(\w+)\$")
 
 EXACT_STEPS = ((200_000, 2000), (500_000, 5000), (math.inf, 10_000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
+BREADTHS = ((200_000, 100), (500_000, 200), (math.inf, 500))
+"""Of up to so many memories, all agents' together, the index of vectors keeps so many of the nearest in view while it
+searches (`hnsw.ef_search`): the more there are, the more it takes to find the nearest."""
 MATCHED_UP_TO = 2000
 """Of so many memories that have one of the rare words, the best are candidates."""
 TERM_SLOTS = (0, 4, MOST_TERMS)
@@ -40,7 +43,13 @@ TERM_SLOTS = (0, 4, MOST_TERMS)
 TABLE = "memory_memory"
 CANDIDATES = """
 WITH {counts},
-counted AS MATERIALIZED (SELECT CASE {are_many} ELSE {count} <= {exact_up_to} END AS are_few),
+breadth AS MATERIALIZED (
+    SELECT set_config('hnsw.ef_search', CASE {breadths} END, true) AS chosen
+    FROM pg_class WHERE oid = 'memory_memory'::regclass
+),
+counted AS MATERIALIZED (
+    SELECT CASE {are_many} ELSE {count} <= {exact_up_to} END AS are_few, (SELECT chosen FROM breadth)
+),
 few AS MATERIALIZED ({few}),
 core AS MATERIALIZED ({core}),
 found AS (
@@ -56,7 +65,8 @@ FROM found JOIN memory_memory AS memory ON memory.id = found.id {behind_wall}
 """
 """Where little may surface, all of it is compared, which is exact and quick; else the indexes are asked: an index
 that has to walk past what may not surface here costs the more the less of it may. How much it is at most is counted
-in indexes alone. Where `words` come from behind the second wall, what it doesn't hand out is no candidate.
+in indexes alone, and with it is chosen how broadly the index of vectors is searched, for this statement alone, before
+it is. Where `words` come from behind the second wall, what it doesn't hand out is no candidate.
 
 What is asked comes by named parameters, each of the very type that it is compared as, so that PostgreSQL reads it
 once; what never changes stands in the statement (`_sql`). So a plan which is kept over calls is a good one.
@@ -113,6 +123,7 @@ def candidates_statement(shape: Shape) -> str:
     sql = CANDIDATES.format(
         **_counts(shape),
         exact_up_to=shape.exact_up_to,
+        breadths=_breadths(),
         few=_few(shape),
         core=_core(shape),
         around=_around(shape),
@@ -180,6 +191,13 @@ def _counts(shape: Shape) -> dict[str, str]:
     }
 
 
+def _breadths() -> str:
+    return " ".join(
+        f"ELSE '{breadth}'" if most == math.inf else f"WHEN reltuples <= {most} THEN '{breadth}'"
+        for most, breadth in BREADTHS
+    )
+
+
 def _distance(table: str, shape: Shape) -> str:
     """Return the distance of a row's vector; NULL where it has none, or another model's."""
     if not shape.dimensions:
@@ -198,15 +216,18 @@ def _nearness(table: str, shape: Shape) -> str:
 
 
 def _points(table: str, shape: Shape) -> str:
-    """Return what a row's words count, so far as it takes to choose candidates by them."""
+    """Return what a row's words count, so far as it takes to choose candidates by them; most rows have none."""
     if not shape.terms:
         return "0::float8"
+    return f"CASE WHEN {table}.search @@ $any$::tsquery THEN {_weight(table, shape)} ELSE 0 END"
+
+
+def _weight(table: str, shape: Shape) -> str:
     terms = " + ".join(
         f"CASE WHEN {table}.search @@ $term{place}$::tsquery THEN $weight{place}$::float8 ELSE 0 END"
         for place in range(shape.terms)
     )
-    length = f"(0.7 + 0.3 * length({table}.search) / {USUAL_SIZE})"
-    return f"CASE WHEN {table}.search @@ $any$::tsquery THEN ({terms}) / {length} ELSE 0 END"
+    return f"({terms}) / (0.7 + 0.3 * length({table}.search) / {USUAL_SIZE})"
 
 
 def _matches(table: str, shape: Shape) -> str:
@@ -244,7 +265,7 @@ def _core(shape: Shape) -> str:
         best = f"ORDER BY points DESC, id DESC LIMIT {shape.nearest}"
         parts.append(f"SELECT id FROM few WHERE points > 0 {best}")
         said = among.filter(_condition(f"{TABLE}.search @@ $rare$::tsquery"))
-        said = said.annotate(points=_number(_points(TABLE, shape)))
+        said = said.annotate(points=_number(_weight(TABLE, shape)))
         parts.append(
             f"SELECT id FROM ({_sql(said.values_list('id', 'points')[:MATCHED_UP_TO])}) AS said {best}"
         )

@@ -19,7 +19,7 @@ from memory.stores.candidates import Shape, candidates_statement, exact_up_to, p
 from memory.stores.postgres_words import ask_words, query_of, share_of
 from memory.vectors import vector_text
 
-READ_UP_TO = 2500
+READ_UP_TO = 1000
 """So many memories the words together may be expected in by which candidates are found, where much is visible."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -187,19 +188,33 @@ def _cost(cost: Cost | None = None) -> Iterator[Cost]:
     cost.postgresql += (_session_seconds() - sessions) * 1000
 
 
-_pids: set[int] = set()
-
-
 def _session_seconds() -> float:
-    """Return the CPU seconds that this process' sessions have used: the kernel's account, in nanoseconds."""
-    if connection.connection is not None and not connection.connection.closed:
-        _pids.add(connection.connection.info.backend_pid)
-    total = 0
-    for pid in _pids:
-        path = Path(f"/proc/{pid}/schedstat")
-        if path.exists():
-            total += int(path.read_text().split()[0])
-    return total / 1e9
+    """Return the CPU seconds that the database's sessions have used: the kernel's account, in nanoseconds."""
+    return sum(int(_told(pid, "schedstat").split()[0] or 0) for pid in _sessions()) / 1e9
+
+
+def _sessions() -> list[str]:
+    children = _told(_postmaster(), f"task/{_postmaster()}/children").split()
+    return [
+        pid
+        for pid in children
+        if _told(pid, "cmdline").startswith(f"postgres: {connection.settings_dict['USER']} ")
+    ]
+
+
+@functools.cache
+def _postmaster() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        status = _told(cursor.fetchone()[0], "stat")
+    return status.rpartition(")")[2].split()[1]
+
+
+def _told(pid: object, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return "0"
 
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eliza_site.embedded import EmbeddedServerError, Servers
+from eliza_site.embedded.buffers import shared_buffers
 from eliza_site.embedded.processes import find_processes_in
 from eliza_site.embedded.sockets import MAX_PATH_BYTES, find_socket_folder
 from eliza_site.environment import sqlite_url
@@ -47,6 +48,23 @@ def clean_environment(**more: str) -> dict[str, str]:
     """Leave out what the servers of this very test run put into the environment."""
     ours = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "RUN_DIR")
     return {name: value for name, value in os.environ.items() if name not in ours} | more
+
+
+@pytest.mark.parametrize(
+    ("limit", "buffers"),
+    [
+        ("536870912", "128MB"),
+        ("4294967296", "512MB"),
+        ("max", shared_buffers(())),
+    ],
+    ids=["a container of 512 MiB", "a container of 4 GiB", "no limit"],
+)
+def test_the_database_takes_an_eighth_of_the_memory_within_bounds(
+    tmp_path: Path, limit: str, buffers: str
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    assert shared_buffers((tmp_path / "memory.max", tmp_path / "no such file")) == buffers
+    assert 128 <= int(buffers.removesuffix("MB")) <= 2048
 
 
 def count_server_processes(run_dir: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -148,11 +149,28 @@ def test_a_filter_of_one_in_fifty_still_finds_enough_through_the_index(
         found = {hit.id for hit in crowded.recall(QUESTION, **rare)}
         assert len(found) == 20
         assert len(found & exact) >= 16
-        execute("SET LOCAL hnsw.iterative_scan = off; SET LOCAL hnsw.ef_search = 40")
+        execute("SET LOCAL hnsw.iterative_scan = off")
         few = crowded.recall(QUESTION, **rare)
         assert len(few) < 20, "without the setting it is too few: this test would notice its absence"
     finally:
         candidates.candidates_statement.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("steps", "breadth"), [(((1e9, 60), (math.inf, 90)), "60"), (((9, 60), (math.inf, 90)), "90")]
+)
+def test_the_more_memories_the_more_broadly_is_searched(
+    crowded: Any, monkeypatch: pytest.MonkeyPatch, steps: Any, breadth: str
+) -> None:
+    monkeypatch.setattr(candidates, "BREADTHS", steps)
+    candidates.candidates_statement.cache_clear()
+    try:
+        assert crowded.recall(QUESTION)
+    finally:
+        candidates.candidates_statement.cache_clear()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('hnsw.ef_search')")
+        assert cursor.fetchone() == (breadth,), "for the rest of this transaction"
 
 
 def test_common_words_bring_no_candidates_where_much_is_visible(
