@@ -42,9 +42,9 @@ def record(
     )
     count = len(details_by_id)
     if count:
-        transaction.on_commit(
-            lambda: log.info("decided", by=actor, verb=verb, about=object_kind, count=count)
-        )
+        # Whoever gives a command sees what comes of it; the log is for those who don't.
+        tell = log.debug if actor == COMMAND else log.info
+        transaction.on_commit(lambda: tell("decided", by=actor, verb=verb, about=object_kind, count=count))
 
 
 ABOUT = """

@@ -11,6 +11,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 from agents.models import Account, Participant, Person, Room
 from memory.memories import scope_for
 
+NAMED = 3
+"""So many people of a name are shown, with so many accounts each."""
+
 
 class UnknownPerson(LookupError):
     """Nobody is known by that; the text says so, and what to give instead."""
@@ -63,14 +66,33 @@ def _find_person(reference: str) -> Person:
     try:
         found = people.filter(pk=UUID(reference)).first()
     except ValueError:
-        raise UnknownPerson(
-            f"{reference!r} is neither a person's id nor an account such as telegram:12345."
-        ) from None
+        raise UnknownPerson(_no_reference(reference)) from None
     if found is None:
         raise UnknownPerson(
             f"There is no person {reference}: the page of a person in the admin shows the id."
         )
     return found
+
+
+def _no_reference(reference: str) -> str:
+    """Tell who has this for a name. It is not enough to be found by: people choose their names, and others' too."""
+    named = Person.objects.filter(name__iexact=reference, merged_into=None, forgotten_at=None).exclude(
+        name=""
+    )
+    found = list(named.order_by("-created_at").prefetch_related("accounts")[: NAMED + 1])
+    if not found:
+        return f"{reference!r} is neither a person's id nor an account such as telegram:12345."
+    shown = ", ".join(map(_shown, found[:NAMED])) + (" and more" if len(found) > NAMED else "")
+    return (
+        f"{reference!r} is a name, and anybody may take it: give the id or account of whom you mean: {shown}."
+    )
+
+
+def _shown(person: Person) -> str:
+    accounts = ", ".join(
+        f"{account.platform}:{account.external_id}" for account in person.accounts.all()[:NAMED]
+    )
+    return f"{person.pk} ({accounts})" if accounts else str(person.pk)
 
 
 def _no_account(network: str, account: str) -> str:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from memory.embeddings.base import Embedder, EmbeddingError
+from memory.embeddings.base import PROBE, Embedder, EmbeddingError
 from memory.embeddings.spaces import Column, Space, choice_of
 from memory.metrics import timed
 from memory.models import Memory
@@ -25,6 +25,8 @@ EMBED_TASK = "memory.embed_memories"
 LOCAL_BATCH, REMOTE_BATCH = 32, 128
 # A text that the embedder refuses alone, while it takes others, is left for so long.
 REFUSED_REST_SECONDS = 600.0
+# So long those that it refuses are looked for, which a lease of `memory.filling` outlasts by a request's time.
+HALVING_SECONDS = 15.0
 CLEAR_BATCH = 2000
 
 Text = tuple[UUID, str]
@@ -108,16 +110,21 @@ def find_waiting(column: str, limit: int) -> list[Text]:
 
 
 def embed_texts(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
-    """Embed the texts together; where that fails, one by one, so that one bad text holds up no others.
+    """Embed the texts together; where that fails though the embedder answers, find those that it refuses by halving.
 
-    Raises: EmbeddingError; UnexpectedVectorSize.
+    What is refused is left alone for a while and holds up no others. What there was no time for waits as before.
+    Raises: EmbeddingError where the embedder is away; UnexpectedVectorSize.
     """
     try:
-        vectors = embedder.embed([text for _, text in texts])
+        return _embed(embedder, space, texts)
     except EmbeddingError:
-        if len(texts) > 1:
-            return _embed_singly(embedder, space, texts)
-        raise
+        if not _answers(embedder):
+            raise
+    return _embed_the_others(embedder, space, texts)
+
+
+def _embed(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
+    vectors = embedder.embed([text for _, text in texts])
     for vector in vectors:
         if len(vector) != space.choice.dimensions:
             raise UnexpectedVectorSize(
@@ -127,23 +134,43 @@ def embed_texts(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made
     return [(id, vector) for (id, _), vector in zip(texts, vectors, strict=True)]
 
 
-def _embed_singly(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
+def _embed_the_others(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
     made: Made = []
     refused: list[UUID] = []
-    for id, text in texts:
+    until = time.monotonic() + HALVING_SECONDS
+    parts = _halves(texts)
+    while parts and time.monotonic() < until:
+        part = parts.pop()
         try:
-            made += embed_texts(embedder, space, [(id, text)])
+            made += _embed(embedder, space, part)
         except EmbeddingError:
-            refused.append(id)
-            if len(refused) > len(made) + 1:
-                # So many failures are no bad text: the embedder is away.
+            if len(part) > 1:
+                parts += _halves(part)
+            elif _answers(embedder):
+                refused.append(part[0][0])
+            else:
+                # It went away meanwhile, which says nothing of the text.
                 break
-    if not made:
-        raise EmbeddingError(f"{embedder.name} takes none of the texts.")
+    if not made and not refused:
+        raise EmbeddingError(f"{embedder.name} took none of {len(texts)} texts within {HALVING_SECONDS:g} s.")
     for id in refused:
         log.warning("embedding_refused", memory_id=str(id), rest_seconds=REFUSED_REST_SECONDS)
         resting.add(space.column, id)
     return made
+
+
+def _halves(texts: Sequence[Text]) -> list[Sequence[Text]]:
+    """Return the second half and the first, the order in which they are taken off; of one text, that."""
+    middle = len(texts) // 2
+    return [part for part in (texts[middle:], texts[:middle]) if part]
+
+
+def _answers(embedder: Embedder) -> bool:
+    try:
+        embedder.embed([PROBE])
+    except EmbeddingError:
+        return False
+    return True
 
 
 def write_vectors(

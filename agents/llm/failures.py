@@ -9,6 +9,7 @@ import email.utils
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import httpx2
 import openai
@@ -21,15 +22,36 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 MAX_SERVER_WORDS = 300
 
 
-def translate(error: Exception, *, base_url: str, model: str) -> ModelError:
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """Where a server's address, its key and its model are said; a cure names it."""
+
+    address: str
+    key: str
+    model: str
+
+
+OF_TEXT = Said(
+    address="OPENAI_BASE_URL or LOCAL_MODEL_BASE_URL",
+    key="OPENAI_API_KEY",
+    model="MODEL_SMALL and MODEL_LARGE",
+)
+OF_VECTORS = Said(
+    address="EMBEDDING_BASE_URL or OPENAI_BASE_URL, or what `reembed_memories` was given",
+    key="EMBEDDING_API_KEY or OPENAI_API_KEY, or what `reembed_memories` was given",
+    model="EMBEDDING_MODEL, or what `reembed_memories` is given,",
+)
+
+
+def translate(error: Exception, *, base_url: str, model: str, said: Said = OF_TEXT) -> ModelError:
     """Make the `ModelError` of any error that the client or its connection raises."""
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error, base_url=base_url, model=model)
+        return _of_status(error, base_url=base_url, model=model, said=said)
     cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__
     if isinstance(error, httpx2.InvalidURL) or isinstance(cause, httpx2.UnsupportedProtocol):
         return ModelError(
-            f"{base_url} is no address of a server ({cause or error}): write OPENAI_BASE_URL, "
-            "EMBEDDING_BASE_URL or LOCAL_MODEL_BASE_URL like http://127.0.0.1:11434/v1.",
+            f"{base_url} is no address of a server ({cause or error}): write one like "
+            f"http://127.0.0.1:11434/v1 ({said.address}).",
             failure=ModelFailure.REFUSED,
             permanent=True,
         )
@@ -37,7 +59,7 @@ def translate(error: Exception, *, base_url: str, model: str) -> ModelError:
         reason = str(cause) or "no connection in time"
         return ModelError(
             f"{base_url} cannot be reached ({reason}). Is the server running, and is its address right "
-            "(OPENAI_BASE_URL, EMBEDDING_BASE_URL or LOCAL_MODEL_BASE_URL)?",
+            f"({said.address})?",
             failure=ModelFailure.UNREACHABLE,
         )
     if isinstance(cause, httpx2.TimeoutException):
@@ -53,32 +75,32 @@ def translate(error: Exception, *, base_url: str, model: str) -> ModelError:
     )
 
 
-def _of_status(error: openai.APIStatusError, *, base_url: str, model: str) -> ModelError:
+def _of_status(error: openai.APIStatusError, *, base_url: str, model: str, said: Said) -> ModelError:
     status, words = error.status_code, words_of(error)
     wait = retry_after_seconds(error.response.headers, now=time.time())
-    said = f"{base_url} answered {status} for {model}: {words}"
+    told = f"{base_url} answered {status} for {model}: {words}"
     if status == 429:
         # Asking again does not fill an empty account.
         is_broke = error.code == "insufficient_quota"
-        cure = " The account behind OPENAI_API_KEY has no credit left." if is_broke else ""
+        cure = f" The account behind the key ({said.key}) has no credit left." if is_broke else ""
         failure = ModelFailure.RATE_LIMITED
         return ModelError(
-            said + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait, quotes_others=True
+            told + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait, quotes_others=True
         )
     if status == 408:
-        return ModelError(said, failure=ModelFailure.TIMEOUT, retry_after_seconds=wait, quotes_others=True)
+        return ModelError(told, failure=ModelFailure.TIMEOUT, retry_after_seconds=wait, quotes_others=True)
     if status >= 500 or status in (409, 425):
         return ModelError(
-            said, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait, quotes_others=True
+            told, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait, quotes_others=True
         )
     cures = {
-        401: " Set OPENAI_API_KEY to a key that this server accepts.",
-        403: " The key in OPENAI_API_KEY may not use this model; set another key or another model.",
-        404: " Set MODEL_SMALL and MODEL_LARGE (EMBEDDING_MODEL for embeddings) to models that this server"
-        " has, and let OPENAI_BASE_URL end where its API begins, often in /v1.",
+        401: f" Give a key that this server accepts ({said.key}).",
+        403: f" The key ({said.key}) may not use this model; give another key or another model.",
+        404: f" Set {said.model} to what this server has, and let its address ({said.address}) end where its API"
+        " begins, often in /v1.",
     }
     return ModelError(
-        said + cures.get(status, ""), failure=ModelFailure.REFUSED, permanent=True, quotes_others=True
+        told + cures.get(status, ""), failure=ModelFailure.REFUSED, permanent=True, quotes_others=True
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import openai
 
 from agents.llm.deadlines import watch
-from agents.llm.failures import CLIENT_ERRORS, translate, words_of
+from agents.llm.failures import CLIENT_ERRORS, OF_VECTORS, translate, words_of
 from agents.llm.servers import Server, connection_of, get_server
 from memory.embeddings.base import EmbeddingError
 
@@ -65,7 +65,7 @@ class OpenAIEmbedder:
         try:
             body = self._ask(server, texts, deadline)
         except CLIENT_ERRORS as error:
-            reason = translate(error, base_url=self.base_url, model=self._model)
+            reason = translate(error, base_url=self.base_url, model=self._model, said=OF_VECTORS)
             raise EmbeddingError(str(reason), quotes_others=reason.quotes_others) from error
         rows = self._rows_of(body, len(texts))
         if self.dimensions and rows.shape[1] != self.dimensions:

@@ -23,7 +23,7 @@ from agents.llm.base import ModelClass, TextModel
 from agents.llm.limits import Gate, GatedModel
 from agents.llm.local_server import DEMONSTRATION_MODEL
 from agents.llm.scripted import find_script, is_script
-from memory.embeddings.base import Embedder, EmbeddingError
+from memory.embeddings.base import PROBE, Embedder, EmbeddingError
 from memory.embeddings.batching import BatchingEmbedder
 from memory.embeddings.choice import OPENAI_BASE_URL, EmbeddingChoice, embedding_choice
 from memory.embeddings.choice import make_embedder as local_embedder
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 # Quick models that answer without thinking aloud first; MODEL_SMALL and MODEL_LARGE name others.
 DEFAULT_SMALL = "gpt-4.1-mini"
 DEFAULT_LARGE = "gpt-4.1"
-PROBE = "hello " * 20
 LISTING_SECONDS = 5.0
 LISTING_KEPT_SECONDS = 60.0
 
@@ -149,7 +148,6 @@ def ask_embedder(choice: EmbeddingChoice, api_key: str) -> tuple[str, int]:
     Raises: EmbeddingError.
     """
     embedder = _embedder_of(choice, api_key) if choice.kind == "remote" else local_embedder(choice)
-    # Too long to be remembered: the embedder itself is to answer.
     (vector,) = embedder.embed([PROBE])
     return embedder.name, len(vector)
 

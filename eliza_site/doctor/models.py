@@ -7,7 +7,7 @@ from agents.llm.router import ModelsDescription, describe_models
 from agents.llm.scripted import is_script
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from memory.embeddings import get_embedder
-from memory.embeddings.base import EmbeddingError
+from memory.embeddings.base import PROBE, EmbeddingError
 from memory.embeddings.spaces import choice_of, used_space
 
 MAX_NAMED = 8
@@ -49,8 +49,7 @@ def look_at_embeddings() -> list[Finding]:
     """Embed a few words, and see whether the vector is of the size that the settings, or the space in use, promise."""
     try:
         choice = choice_of(used_space())
-        # Too long to be remembered: the embedder itself is to answer.
-        vector = get_embedder().embed(["hello " * 20])[0]
+        vector = get_embedder().embed([PROBE])[0]
     except (EmbeddingError, ImportError) as error:
         cure = "Set EMBEDDING_BASE_URL and EMBEDDING_MODEL to a server that answers, or leave both unset."
         return [wrong(f"No vector could be made: {error}", cure)]

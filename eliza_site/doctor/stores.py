@@ -16,6 +16,7 @@ from eliza_site.doctor.findings import Finding, note, ok, wrong
 from eliza_site.sqlite.one_worker import NOTE
 from memory.dimensions import check_dimensions
 from memory.embeddings.spaces import sealed_keys, used_space
+from memory.models import VectorSpace
 from memory.stores import row_security
 from transports.models import Connection
 
@@ -93,10 +94,21 @@ def look_at_vectors() -> list[Finding]:
     found = [
         (wrong if problem.is_fatal else note)(problem.message, problem.cure) for problem in check_dimensions()
     ]
+    found += _failing_spaces()
     if found:
         return found
     index = "no index is needed" if settings.IS_SQLITE else "their index stands"
     return [ok(f"All have {used_space().choice.dimensions} numbers, and {index}.")]
+
+
+def _failing_spaces() -> list[Finding]:
+    """Tell of another model whose vectors are being made, or should be."""
+    failing = VectorSpace.objects.exclude(column=None).exclude(error="")
+    cure = "See `manage.py reembed_memories --status`; --cancel gives the model up."
+    return [
+        note(f"The embedder of {space.name} failed {space.failure_count} times: {space.error}", cure)
+        for space in failing
+    ]
 
 
 def look_at_wall() -> list[Finding]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+PROBE = "hello " * 20
+"""Tells whether an embedder answers: too long to be remembered, so that it is the embedder itself that does."""
+
 
 class EmbeddingError(Exception):
     """The embedder could not be reached, or answered something that is no vector.

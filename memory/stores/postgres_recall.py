@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -16,11 +16,19 @@ from memory.ranking import Candidate, rarity_of_share
 from memory.stores import row_security
 from memory.stores.base import MOST_TERMS, Sought, Wanted, Words, nearest_for
 from memory.stores.candidates import Shape, candidates_statement, exact_up_to, padded, term_slots
-from memory.stores.postgres_words import ask_words, query_of, share_of
+from memory.stores.postgres_words import ask_words, query_of, share_of, stem_of
 from memory.vectors import vector_text
 
 READ_UP_TO = 1000
 """So many memories the words together may be expected in by which candidates are found, where much is visible."""
+
+
+class _Known(NamedTuple):
+    """A term's share of all memories, and what it is looked for by: in any form, and as its stem alone."""
+
+    share: float
+    query: str
+    stem: str
 
 
 class PostgresStore:
@@ -35,13 +43,15 @@ class PostgresStore:
     def seek(self, terms: Sequence[Term], words: Words) -> Sought:
         """Return which of the terms are looked for, by the statistics that this process read last."""
         known = [
-            (share_of(term, words.stems), text) for term in terms if (text := query_of(term, words.stems))
+            _Known(share=share_of(term, words.stems), query=query, stem=stem_of(term, words.stems))
+            for term in terms
+            if (query := query_of(term, words.stems))
         ]
         # The rarest say most; so many of them are looked for.
         known = sorted(known)[:MOST_TERMS]
         return Sought(
-            queries=tuple(text for _, text in known),
-            weights=tuple(rarity_of_share(share) for share, _ in known),
+            queries=tuple(word.query for word in known),
+            weights=tuple(rarity_of_share(word.share) for word in known),
             rare=_rare(known, words.total),
             total=words.total,
         )
@@ -54,21 +64,23 @@ class PostgresStore:
             return list(map(Candidate._make, cursor.fetchall()))
 
 
-def _rare(known: Sequence[tuple[float, str]], total: float) -> str | None:
+def _rare(known: Sequence[_Known], total: float) -> str | None:
     """Return the query by which candidates are found where much is visible: by as many words as can be read.
 
-    Where even the rarest word is too common, it is the two rarest together.
+    Where even the rarest word is too common, it is the two rarest together, by their stems alone: to bring together
+    all the words with two beginnings takes the index ten times as long.
     """
     chosen: list[str] = []
     expected = 0.0
-    for share, text in known:
-        expected += share * total
+    for word in known:
+        expected += word.share * total
         if expected > READ_UP_TO:
             break
-        chosen.append(text)
+        chosen.append(word.query)
     if chosen:
         return " | ".join(chosen)
-    return " & ".join(text for _, text in known[:2]) if len(known) > 1 else None
+    stems = list(dict.fromkeys(word.stem for word in known))
+    return " & ".join(stems[:2]) if len(stems) > 1 else None
 
 
 def _shape(wanted: Wanted) -> Shape:

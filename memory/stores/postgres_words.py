@@ -107,6 +107,11 @@ def query_of(term: Term, stems: dict[str, str]) -> str:
     return f"({stem} | {term.pattern})" if stem and term.pattern else f"({stem})" if stem else ""
 
 
+def stem_of(term: Term, stems: dict[str, str]) -> str:
+    """Return the full-text query of a term's stem alone; its pattern where it has none."""
+    return f"({stems.get(term.word) or term.pattern})"
+
+
 def share_of(term: Term, stems: dict[str, str]) -> float:
     """Estimate which share of all memories has the term; 0 where nothing is known of any."""
     common = _common

@@ -59,25 +59,33 @@ class Cost:
     postgresql: float = 0.0
 
 
+def begin(filled: Filled, place: Place, asked: Sequence[Question], count: int) -> dict[str, float]:
+    """Recall each question, and return what the first ones took."""
+    costs = [_recall(filled, place, question) for question in asked]
+    return _times(costs[:count])
+
+
 def measure(
-    filled: Filled, place: Place, asked: Sequence[Question], stored: np.ndarray[Any, Any], warm_up: int
+    filled: Filled, place: Place, asked: Sequence[Question], stored: np.ndarray[Any, Any]
 ) -> dict[str, float]:
     """Recall each question there, and return what it took and how many of the ten nearest the index finds."""
     if not row_security.stands():
         raise SystemExit("Row level security does not stand here, so its cost would not be measured.")
-    costs = [_recall(filled, place, question) for question in asked][warm_up:]
-    exact = _exact(stored, place.rows, asked[warm_up:])
-    found = _found(filled, place, asked[warm_up:], exact)
-    walls = sorted(cost.wall for cost in costs)
+    costs = [_recall(filled, place, question) for question in asked]
+    exact = _exact(stored, place.rows, asked)
     return {
         "visible": len(place.ids),
-        "p50": median(walls),
-        "p95": walls[int(len(walls) * 0.95)],
+        **_times(costs),
         "cpu_python": median(cost.python for cost in costs),
         "cpu_postgresql": median(cost.postgresql for cost in costs),
         "exact_p50": _time_exact_scan(filled, place, asked[:EXACT_TIMED]),
-        "found": found,
+        "found": _found(filled, place, asked, exact),
     }
+
+
+def _times(costs: Sequence[Cost]) -> dict[str, float]:
+    walls = sorted(cost.wall for cost in costs)
+    return {"p50": median(walls), "p95": walls[int(len(walls) * 0.95)]}
 
 
 def measure_turns(filled: Filled, asked: Sequence[Question]) -> dict[str, float]:

@@ -79,7 +79,7 @@ def test_while_the_embedder_is_away_the_rows_wait(scene: Any, embedder: Moody) -
     remember([scene.draft(f"text {number}") for number in range(10)])
     embedder.is_away = True
     assert writes.embed_pending() == 0
-    assert len(embedder.batches) == 3, "a few attempts tell that it is away"
+    assert embedder.batches == [10, 1], "a second look tells that it is away"
     assert writes.find_unembedded_count() == 10
     embedder.is_away = False
     assert tasks.embed_memories(after_seconds=0.0) == 10
@@ -94,6 +94,44 @@ def test_one_text_that_is_refused_holds_up_no_others(scene: Any, embedder: Moody
     assert writes.embed_pending() == 0
     assert len(embedder.batches) == before, "it is left alone for a while"
     assert writes.find_unembedded_count() == 1
+
+
+def test_what_is_refused_is_found_by_halving(scene: Any, embedder: Moody) -> None:
+    remember([scene.draft("poison" if number in (17, 90) else f"text {number}") for number in range(128)])
+    embedder.refuses = "poison"
+    assert writes.embed_pending() == 126
+    assert set(Memory.objects.filter(embedding=None).values_list("text", flat=True)) == {"poison"}
+    assert len(embedder.batches) < 36, "twice two halves for each halving, and not one by one"
+
+
+def test_the_only_text_that_waits_is_refused_too(scene: Any, embedder: Moody) -> None:
+    remember([scene.draft("poison")])
+    embedder.refuses = "poison"
+    assert writes.embed_pending() == 0
+    before = len(embedder.batches)
+    assert writes.embed_pending() == 0
+    assert len(embedder.batches) == before, "it is left alone for a while"
+
+
+def test_an_embedder_that_goes_away_meanwhile_refuses_nothing(scene: Any, embedder: Moody) -> None:
+    remember([scene.draft("poison" if number == 0 else f"text {number}") for number in range(8)])
+    embedder.refuses = "poison"
+
+    def leave_after_three() -> None:
+        embedder.is_away = len(embedder.batches) > 3
+
+    embedder.meanwhile = leave_after_three
+    assert writes.embed_pending() == 0
+    embedder.is_away, embedder.meanwhile, embedder.refuses = False, lambda: None, ""
+    assert writes.embed_pending() == 8, "none of them rests"
+
+
+def test_halving_ends_in_time(scene: Any, embedder: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember([scene.draft("poison" if number == 0 else f"text {number}") for number in range(8)])
+    monkeypatch.setattr(pending, "HALVING_SECONDS", 0.0)
+    embedder.refuses = "poison"
+    assert writes.embed_pending() == 0
+    assert embedder.batches == [8, 1]
 
 
 def test_a_row_that_another_worker_did_meanwhile_is_left_as_it_is(scene: Any, embedder: Moody) -> None:

@@ -34,18 +34,27 @@ class Command(BaseCommand):
             metavar="ROOM",
             help="where: an id, platform:id, or a name (default: the person's newest direct chat, or nowhere)",
         )
-        parser.add_argument("--k", type=positive_whole, default=10, help="so many (default: %(default)s)")
+        parser.add_argument(
+            "--limit",
+            "--k",
+            type=positive_whole,
+            default=10,
+            metavar="N",
+            help="so many (default: %(default)s)",
+        )
         parser.add_argument("--full", action="store_true", help="fold no text")
         parser.add_argument("--json", action="store_true", help="report as JSON")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if not options["query"].strip():
+            raise CommandError("Say what is to be recalled: the text is empty.")
         try:
             place = find_place(options["agent"], room_name=options["room"], person_name=options["person"])
         except NoDirectChat as error:
             raise CommandError(f"{str(error).rstrip('.')} with --room.") from None
         except (UnknownAgent, UnknownPlace) as error:
             raise CommandError(str(error)) from None
-        answer = recollect(place, options["query"], limit=options["k"])
+        answer = recollect(place, options["query"], limit=options["limit"])
         found = answer.found
         if found.error:
             self.stderr.write(f"Only words were compared: {found.error}")

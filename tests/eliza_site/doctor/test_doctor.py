@@ -150,6 +150,24 @@ def test_settings_that_a_switch_left_behind_are_told_with_what_to_set(agent: Any
     ]
 
 
+def test_a_new_model_whose_embedder_fails_is_told(agent: Any) -> None:
+    assert the(stores.look_at_vectors(), Level.NOTE) == []
+    VectorSpace.objects.create(
+        column="second_embedding",
+        name="new",
+        model="new",
+        dimensions=8,
+        kind="remote",
+        state="filling",
+        failure_count=3,
+        error="The server is away.",
+    )
+    forget_known_spaces()
+    assert the(stores.look_at_vectors(), Level.NOTE) == [
+        "The embedder of new failed 3 times: The server is away."
+    ]
+
+
 def test_the_key_of_a_vector_space_that_cannot_be_read_is_wrong(agent: Any, settings: Any) -> None:
     from cryptography.fernet import Fernet
 

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from agents.exports.schema import PersonExport
 from agents.inbox import receive
-from agents.models import AuditEntry
+from agents.models import AuditEntry, Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,8 +66,13 @@ def test_a_file_is_for_its_owner_alone_and_put_in_its_place_when_it_is_whole(
 
 def test_wrong_words_are_refused_in_one_line(incoming: Any, tmp_path: Path) -> None:
     receive(incoming("hello"))
+    ann = Person.objects.get()
     for argv, words in (
-        (("ann",), "'ann' is neither a person's id nor an account such as telegram:12345."),
+        (("nobody",), "'nobody' is neither a person's id nor an account such as telegram:12345."),
+        (
+            ("ann",),
+            f"'ann' is a name, and anybody may take it: give the id or account of whom you mean: {ann.pk} (te",
+        ),
         ((), "'' is neither a person's id"),
         (("telegram:ann", "--out", str(tmp_path / "no" / "a.json")), "can't be written: No such file"),
     ):

@@ -81,7 +81,7 @@ def test_a_person_stands_for_their_direct_chat_and_nobody_for_what_is_known_ever
 
 
 def test_json_has_all_scores_and_the_place(talked: Agent) -> None:
-    report = json.loads(show(talked.slug, "sister", "--person", "Ann", "--k", "2", "--json"))
+    report = json.loads(show(talked.slug, "sister", "--person", "Ann", "--limit", "2", "--json"))
     assert report["agent"] == talked.slug
     assert report["room"] == str(Room.objects.get(type="DM").pk)
     assert len(report["memories"]) == 2
@@ -115,7 +115,8 @@ def test_an_embedder_that_is_away_is_told_of(talked: Agent, monkeypatch: pytest.
         (("{agent}", "x", "--room", "attic"), "There is no room 'attic'"),
         (("{agent}", "x", "--person", "Bo"), "Several have the name 'Bo': name the person by its id, one of"),
         (("{agent}", "x", "--person", "Cy"), "Cy has no direct chat with Eliza: name a room with --room"),
-        (("{agent}", "x", "--k", "-1"), "'-1' is no whole number above 0"),
+        (("{agent}", " "), "Say what is to be recalled: the text is empty."),
+        (("{agent}", "x", "--limit", "-1"), "'-1' is no whole number above 0"),
     ],
 )
 def test_a_place_that_is_not_there_is_named_with_its_cure(
