@@ -8,7 +8,7 @@ import psutil
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where a container's limit stands, of the second and the first version of control groups."""
 SHARE = 8
-LEAST_MB, MOST_MB = 128, 2048
+LEAST_MB, MOST_MB = 128, 8192
 MIB = 1024 * 1024
 
 

@@ -31,9 +31,9 @@ _MESSAGE = "the message's id"
 _PARAMETER = re.compile(r"\$(\w+)\$")
 """How a parameter is written in what a queryset takes as SQL."""
 
-EXACT_STEPS = ((200_000, 2000), (math.inf, 5000))
+EXACT_STEPS = ((200_000, 2000), (math.inf, 400))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
-BREADTHS = ((200_000, 100), (500_000, 200), (math.inf, 500))
+BREADTHS = ((200_000, 80), (500_000, 150), (math.inf, 250))
 """Of up to so many memories, all agents' together, the index of vectors keeps so many of the nearest in view while it
 searches (`hnsw.ef_search`): the more there are, the more it takes to find the nearest."""
 MATCHED_UP_TO = 2000

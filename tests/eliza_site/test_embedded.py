@@ -64,7 +64,7 @@ def test_the_database_takes_an_eighth_of_the_memory_within_bounds(
 ) -> None:
     (tmp_path / "memory.max").write_text(f"{limit}\n")
     assert shared_buffers((tmp_path / "memory.max", tmp_path / "no such file")) == buffers
-    assert 128 <= int(buffers.removesuffix("MB")) <= 2048
+    assert 128 <= int(buffers.removesuffix("MB")) <= 8192
 
 
 def count_server_processes(run_dir: Path) -> int:
