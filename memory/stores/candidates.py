@@ -31,7 +31,7 @@ _MESSAGE = "the message's id"
 _PARAMETER = re.compile(r"\$(\w+)\$")
 """How a parameter is written in what a queryset takes as SQL."""
 
-EXACT_STEPS = ((200_000, 2000), (math.inf, 400))
+EXACT_STEPS = ((200_000, 2000), (math.inf, 5000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
 BREADTHS = ((200_000, 80), (500_000, 150), (math.inf, 250))
 """Of up to so many memories, all agents' together, the index of vectors keeps so many of the nearest in view while it
