@@ -21,7 +21,8 @@ class AgentsConfig(AppConfig):
         from celery.signals import worker_init, worker_ready, worker_shutting_down
         from django.conf import settings
 
-        from agents import checks, crashpoints, departures, dispatcher, followups, tasks  # noqa: F401
+        from agents import crashpoints, dispatcher, followups
+        from agents.processes import departures
         from plugins.registry import register_service
 
         register_service("embedder", _make_embedder)
@@ -38,8 +39,9 @@ class AgentsConfig(AppConfig):
 def _make_nursery(**_signal: object) -> None:
     # What is imported before the fork, no suspect has to import again. Strangers' plugins stay out: what they
     # begin when they are loaded, such as a connection, must not be shared with forks.
-    from agents import alone, work
+    from agents import work
     from agents.llm import openai, openai_embeddings  # noqa: F401
+    from agents.processes import alone
     from memory.embeddings.choice import import_packages
     from plugins.loader import import_builtins
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import keeper, metrics
+from agents import metrics
 from agents.databases import release_connection
-from agents.keeper import Stopped
 from agents.llm.base import ChatMessage, Completion, CompletionRequest, ModelClass, ModelError, ModelFailure
 from agents.llm.router import choose_model
+from agents.processes import keeper
+from agents.processes.keeper import Stopped
 from agents.scene import Scene
 from agents.trace import Trace
 

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from agents.fields import EncryptedJSONField
-from agents.keeper import LOOK_PERIOD_SECONDS
+from agents.processes.keeper import LOOK_PERIOD_SECONDS
 from agents.prompts import SMALLEST_PROMPT_TOKENS
 
 SHORTEST_SECRET_KEY = 32

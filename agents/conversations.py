@@ -14,11 +14,11 @@ from uuid import UUID
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from agents import senders
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import Refused
 from agents.models import Message, Room, Step, Turn
 from agents.offers import PLAIN_ACTIONS
+from agents.people import senders
 
 MAX_ROOMS = 200
 NAME_CHARACTERS = 80

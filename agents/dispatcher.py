@@ -20,9 +20,10 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 
-from agents import approvals, evaluation, forgetting, lanes, metrics, outbox
+from agents import approvals, forgetting, lanes, metrics, outbox
 from agents.crashpoints import reach
 from agents.databases import own_connection
+from agents.learning import evaluation
 from agents.wakeups import wake
 from memory.conversations import LOOK_TASK, find_due_looks
 from memory.writes import is_embedding_due

@@ -15,12 +15,13 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
-from agents import controls, senders, turns
+from agents import controls, turns
 from agents.cleaning import clean_json, clean_text
 from agents.crashpoints import reach
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Turn
-from agents.senders import ConnectionFacts
+from agents.people import senders
+from agents.people.senders import ConnectionFacts
 from agents.wakeups import wake_after_commit
 
 MAX_EXTERNAL_ID_CHARACTERS = 200

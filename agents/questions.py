@@ -17,8 +17,8 @@ from agents.asking import ask_model
 from agents.cleaning import clean_text
 from agents.crashpoints import reach
 from agents.databases import release_connection
-from agents.keeper import Watch
 from agents.llm.base import ChatMessage, Completion, ModelClass
+from agents.processes.keeper import Watch
 from agents.scene import Scene
 from agents.structured import read_object
 from agents.tokens import count_tokens

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from celery import shared_task
 
-from agents import evaluation, forgetting, reflection, work
+from agents import forgetting, work
+from agents.learning import evaluation, reflection
 
 
 @shared_task(name="agents.drain_lane")

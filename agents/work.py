@@ -12,18 +12,19 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from agents import approvals, collecting, keeper, lanes, metrics, outages, outbox, shutdown, suspects, turns
+from agents import approvals, collecting, lanes, metrics, outbox, turns
 from agents.approvals import Question
 from agents.crashpoints import reach
 from agents.databases import is_away, is_short, release_connection
 from agents.facts import agent_facts
-from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced, Lease
 from agents.llm.base import ModelError, ModelFailure
 from agents.models import Turn
 from agents.models.agent import DEFAULT_APOLOGY
 from agents.outbox import Reply
 from agents.pipeline import Parked, take_turn
+from agents.processes import keeper, outages, shutdown, suspects
+from agents.processes.keeper import Stopped, Watch
 from agents.scene import destination_of, message_draft
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace, open_trace

@@ -14,9 +14,9 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
 
-from agents.api import router as agents_router
+from agents.api.agents import router as agents_router
+from agents.api.memories import router as memories_router
 from agents.inbox import Refused, TooMany
-from agents.memory_api import router as memories_router
 from transports.web.api import router as conversations_router
 from transports.web.auth import AUTHENTICATION
 

@@ -10,9 +10,9 @@ class MemoryConfig(AppConfig):
     def ready(self) -> None:
         """Make the task and the checks known; a migration builds the vectors' index, the second wall and the search."""
         from memory import checks, tasks  # noqa: F401
-        from memory.dimensions import ensure_vector_index
         from memory.stores.row_security import ensure_wall
         from memory.stores.sqlite_schema import ensure_search
+        from memory.vector_spaces.dimensions import ensure_vector_index
 
         post_migrate.connect(ensure_vector_index, sender=self)
         post_migrate.connect(ensure_wall, sender=self)

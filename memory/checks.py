@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
-from memory.dimensions import check_dimensions
 from memory.stores import row_security
 from memory.stores.sqlite_schema import MissingFullText, check_full_text
+from memory.vector_spaces.dimensions import check_dimensions
 
 CHUNK_TOKENS = (50, 4000)
 

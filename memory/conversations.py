@@ -1,6 +1,6 @@
 """Conversations: what was said in each room and nobody has reflected on yet, and who is at it.
 
-The pipeline calls `hear` where it keeps messages, in the transaction that ends a turn; `agents.reflection`
+The pipeline calls `hear` where it keeps messages, in the transaction that ends a turn; `agents.learning.reflection`
 claims a look, and ends it. The cadence: a look after every REFLECT_AFTER_MESSAGES messages of people, and one
 at whatever is left when a conversation has paused for CONVERSATION_PAUSE_SECONDS. It stands in the database,
 so it holds over any change of workers.

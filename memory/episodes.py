@@ -1,6 +1,6 @@
 """Episodes: what a conversation was and how it ended, and the summary of the one that goes on.
 
-`agents.reflection` calls it in the transaction that ends a look, with what an evaluator made of it.
+`agents.learning.reflection` calls it in the transaction that ends a look, with what an evaluator made of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of memories when two people turn out to be one. `agents.people` calls it.
+"""What becomes of memories when two people turn out to be one. `agents.people.merging` calls it.
 
 What is kept of the one becomes the other's. What both have, once each is allowed, is joined: nothing that was kept
 is lost, and nothing stands twice. How a person is forgotten stands in `memory.forgetting`.

@@ -1,6 +1,6 @@
 """Where a memory came from, what took the place of what, and which turns had it in their prompts lately.
 
-The admin's pages of memories and facts call it, and `agents.memory_reports` for the command and the API. It reads
+The admin's pages of memories and facts call it, and `agents.reports.memories` for the command and the API. It reads
 only, and asks indexes only: what is long ago or far away in a chain is not looked for.
 """
 

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import structlog
 from django.core.cache import cache
 
-from memory import filling
 from memory.databases import release_connection
 from memory.embeddings import get_embedder
 from memory.embeddings.base import Embedder, EmbeddingError
 from memory.embeddings.spaces import used_column, used_space
 from memory.metrics import timed
 from memory.models import Memory
-from memory.pending import (
+from memory.vector_spaces import filling
+from memory.vector_spaces.pending import (
     EMBED_TASK,
     batch_size,
     clear_vectors,
@@ -55,7 +55,8 @@ def is_embedding_due() -> bool:
 def embed_pending(limit: int = 4096) -> int:
     """Give vectors to at most `limit` memories that have none, oldest first, and return how many were made.
 
-    Documents come after everything else. Then a space that is not in use is gone on with (`memory.filling`).
+    Documents come after everything else. Then a space that is not in use is gone on with
+    (`memory.vector_spaces.filling`).
 
     No connection is held while the embedder works. Two workers that take the same rows are harmless. While
     one thread of this process is at it, the others have nothing to do and return 0.

@@ -19,7 +19,7 @@ from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.llm.servers import close_servers
 from agents.models import Agent, Character, CharacterVersion
-from agents.senders import forget_connection_facts
+from agents.people.senders import forget_connection_facts
 from eliza_site.environment import SQLITE_ENGINE
 from memory.embeddings.spaces import CACHE_KEY
 from memory.stores import row_security

@@ -14,7 +14,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from agents.agents import renew
-from agents.senders import note_agent_account
+from agents.people.senders import note_agent_account
 from plugins.admin_pages import Page, column
 from transports.models import ApiKey, Connection
 from transports.registry import TRANSPORTS, get_transport

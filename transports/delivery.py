@@ -21,11 +21,12 @@ from cachetools.keys import hashkey
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from agents import metrics, outbox, shutdown
+from agents import metrics, outbox
 from agents.crashpoints import reach
 from agents.envelopes import Acknowledgement
 from agents.models import Agent, Delivery
 from agents.outbox import ClaimedDelivery
+from agents.processes import shutdown
 from plugins.time_limits import call_within
 from transports.base import ConnectionView, Transport, TransportError
 from transports.models import Connection

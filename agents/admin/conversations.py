@@ -15,10 +15,11 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminUUIDInputWidget
 
-from agents import exports, forgetting, people
+from agents import exports, forgetting
 from agents.admin.reasons import Decisions, WhyDialog, dialog
-from agents.families import UnknownPerson, get_family
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
+from agents.people import merging
+from agents.people.families import UnknownPerson, get_family
 from plugins.admin_pages import (
     BigTable,
     HistoryRows,
@@ -177,7 +178,7 @@ class PersonAdmin(Decisions, Kept):
     def merge_person(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         """Let another person stand for both."""
         into_id = form.cleaned_data["into"]
-        verb = partial(people.merge, into_id=into_id)
+        verb = partial(merging.merge, into_id=into_id)
         return self.decide_one(request, form, object_id, verb, "merged into this one", then_show=into_id)
 
     def has_export_permission(self, request: HttpRequest, _obj: Model | str | None = None) -> bool:

@@ -25,9 +25,9 @@ from unfold.widgets import (
 )
 
 from agents.agents import UnknownAgent
+from agents.memories.recollections import Answer, Place, UnknownPlace, find_place, recollect_noted
 from agents.models import Agent, Message, Turn
-from agents.recollections import Answer, Place, UnknownPlace, find_place, recollect_noted
-from agents.turn_reports import report_recalled
+from agents.reports.turns import report_recalled
 from plugins.admin_pages import fold, link_to, show_milliseconds, show_text
 from plugins.api import Citation, RecalledMemory
 

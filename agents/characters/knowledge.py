@@ -17,9 +17,15 @@ from typing import Any
 
 from agents.characters.documents import CharacterDocument, CharacterFault, place
 from agents.models import Character
-from memory.documents import AddedDocument, DocumentRefused, DocumentSource, add_document, remove_documents
-from memory.folders import FoundFile, find_files
-from memory.formats import ENDINGS
+from memory.documents.folders import FoundFile, find_files
+from memory.documents.formats import ENDINGS
+from memory.documents.library import (
+    AddedDocument,
+    DocumentRefused,
+    DocumentSource,
+    add_document,
+    remove_documents,
+)
 
 ORIGIN = "character"
 IN_WORDS = "what the file says in words"

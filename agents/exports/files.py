@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 
 from agents import audit
 from agents.exports.writing import export_person
-from agents.families import Family
 from agents.models import Message
+from agents.people.families import Family
 
 MOST_MESSAGES = 50_000
 CHUNK_BYTES = 65_536

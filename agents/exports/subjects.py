@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from agents.families import Family, private_rooms_of
 from agents.models import Account, Message, Person
+from agents.people.families import Family, private_rooms_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from agents import audit
 from agents.databases import own_connection
 from agents.exports import conversations, schema
 from agents.exports.subjects import Subject, subject_of
-from agents.families import Family
 from agents.models import Account, AuditEntry, Person
+from agents.people.families import Family
 from memory import exporting as memory_rows
 from plugins import exporting as plugins_rows
 from plugins.calendar import database_now

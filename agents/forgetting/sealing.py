@@ -18,9 +18,9 @@ from psycopg.errors import DeadlockDetected
 from agents import audit
 from agents.cleaning import clean_text
 from agents.crashpoints import reach
-from agents.families import PRIVATE_TYPES, Family, family_of, private_rooms_of
 from agents.forgetting.pieces import Cutter, Pieces
 from agents.models import Account, Agent, Forgetting, Participant, Person, Room
+from agents.people.families import PRIVATE_TYPES, Family, family_of, private_rooms_of
 from agents.wakeups import wake_after_commit
 
 ATTEMPTS = 4

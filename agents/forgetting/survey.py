@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from agents.families import Family, private_rooms_of
 from agents.models import Account, Approval, Delivery, Message, ModelCall, Participant, Step, Turn
+from agents.people.families import Family, private_rooms_of
 from memory.forgetting import count_of
 from plugins.forgetting import count_of as count_plugins_rows
 from plugins.registry import find_service

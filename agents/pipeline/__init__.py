@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.approvals import Parked
-from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn
 from agents.outbox import Reply
 from agents.pipeline import act, generate, providers, recall, reply, respond, store
+from agents.processes.keeper import Stopped, Watch
 from agents.streams import StreamEvent, TurnStream
 from agents.trace import Trace
 

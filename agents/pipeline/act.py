@@ -16,13 +16,14 @@ from typing import Any
 import structlog
 from django.db import DataError, IntegrityError
 
-from agents import approvals, effects, keeper, lanes, metrics
+from agents import approvals, effects, lanes, metrics
 from agents.approvals import Decision, Parked, Question
 from agents.crashpoints import reach
-from agents.keeper import Stopped, Watch
 from agents.models import Approval, Step
 from agents.offers import PLAIN_ACTIONS, is_allowed
 from agents.outbox import Reply
+from agents.processes import keeper
+from agents.processes.keeper import Stopped, Watch
 from agents.replies import Answer
 from agents.scene import Scene
 from agents.streams import StreamEvent, TurnStream

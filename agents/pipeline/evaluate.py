@@ -1,6 +1,6 @@
 """The step after the reply: evaluators look at an ended turn, or at a conversation.
 
-What they learnt is applied together by `agents.evaluation` and `agents.reflection`, which call it.
+What they learnt is applied together by `agents.learning.evaluation` and `agents.learning.reflection`, which call it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import partial
 import structlog
 
 from agents import effects, metrics
-from agents.keeper import Stopped, Watch
 from agents.lanes import ClaimedTurn, Fenced
 from agents.llm.base import ModelError
 from agents.models import Step, Turn
+from agents.processes.keeper import Stopped, Watch
 from agents.questions import AskedModel, EvaluatorServices, Guard
 from agents.scene import Scene, read_scene
 from agents.trace import Trace

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from agents import metrics
-from agents.keeper import Stopped
 from agents.models import Step
+from agents.processes.keeper import Stopped
 from agents.scene import Scene
 from agents.trace import Trace
 from plugins.api import Provided, Provider

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from agents.scene import Scene
 from agents.trace import Trace
-from memory.citations import cite
+from memory.documents.citations import cite
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
 from memory.retrieval import RecallQuery, Recollection, recall

@@ -10,7 +10,7 @@ from django.db import connection
 
 from agents.dispatcher import SEEN_AT_KEY
 from agents.models import Delivery, Turn
-from agents.workers import BrokerAway, find_workers
+from agents.processes.workers import BrokerAway, find_workers
 from eliza_site import health
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 

@@ -14,10 +14,10 @@ from agents.fields import EncryptionKeyError, unseal
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from eliza_site.sqlite.one_worker import NOTE
-from memory.dimensions import check_dimensions
 from memory.embeddings.spaces import sealed_keys, used_space
 from memory.models import VectorSpace
 from memory.stores import row_security
+from memory.vector_spaces.dimensions import check_dimensions
 from transports.models import Connection
 
 CONNECT_SECONDS = 5

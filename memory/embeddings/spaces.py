@@ -1,8 +1,8 @@
 """Which vector spaces there are, and the embedder of each: what every process goes by, read through the cache.
 
-Whoever reads or writes vectors asks here for column and embedder. `memory.vector_spaces` changes the rows. A process
-that still knows an earlier state for a moment does no harm: a question carries model and column, the older column is
-still there, and what is written goes by the model's name to the column of that model, or nowhere.
+Whoever reads or writes vectors asks here for column and embedder. `memory.vector_spaces.changes` changes the rows. A
+process that still knows an earlier state for a moment does no harm: a question carries model and column, the older
+column is still there, and what is written goes by the model's name to the column of that model, or nowhere.
 """
 
 from __future__ import annotations

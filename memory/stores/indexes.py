@@ -1,7 +1,8 @@
 """The indexes that vectors need, made and dropped while everybody writes: one of nearness for each column and size, and
 one of what has no vector yet for each column that is filled.
 
-`memory.filling` has them made, `memory.vector_spaces` dropped; migrations, `doctor` and system checks look at them.
+`memory.vector_spaces.filling` has them made, `memory.vector_spaces.changes` dropped; migrations, `doctor` and system
+checks look at them.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents import turns
-from agents.keeper import Watch
+from agents.processes.keeper import Watch
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from agents import keeper, lanes
+from agents import lanes
 from agents.asking import ask_model
 from agents.inbox import receive
 from agents.lanes import Fenced
 from agents.llm.base import ChatMessage, ModelClass
 from agents.llm.scripted import ScriptedModel
+from agents.processes import keeper
 from agents.scene import read_scene
 from agents.trace import Trace
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
-from agents import dead_letters, suspects, work
+from agents import dead_letters, work
 from agents.gauges import read_gauges
 from agents.inbox import receive
 from agents.llm.base import ModelError, ModelFailure
@@ -17,6 +17,7 @@ from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Agent, AuditEntry, Lane, Message, Step, Turn
 from agents.outcomes import ended_turns
+from agents.processes import suspects
 from tests.conftest import make_agent
 
 REFUSED = ModelError("wrong key", failure=ModelFailure.REFUSED, permanent=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agents import wakeups
 from agents.inbox import Refused, TooMany, receive
 from agents.models import Account, Agent, Lane, Message, Participant, Person, Room, Turn
-from agents.senders import forget_connection_facts
+from agents.people.senders import forget_connection_facts
 from transports.models import Connection
 
 

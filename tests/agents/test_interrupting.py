@@ -10,12 +10,12 @@ from django.test.utils import CaptureQueriesContext
 
 from agents import lanes, streams, turns, work
 from agents.inbox import receive
-from agents.keeper import Watch
 from agents.llm.base import Completion, ModelError, ModelFailure, Usage
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Agent, Lane, Message, Step, Turn
 from agents.outcomes import ended_turns
+from agents.processes.keeper import Watch
 from memory.models import Memory
 from transports.models import Connection
 

@@ -20,12 +20,13 @@ from django.db import transaction
 from hypothesis import HealthCheck, Phase, given, note
 from hypothesis import settings as hypothesis_settings
 
-from agents import people, work
+from agents import work
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Account
+from agents.people import merging
 from plugins.api import (
     Action,
     ActionResult,
@@ -114,7 +115,7 @@ class Stage:
         persons = [self._person_id(number) for number in (event.person, event.into)]
         if None in persons or not self.reference.merge(event):
             return
-        people.merge(persons[0], persons[1], by="test", why="They are one.")
+        merging.merge(persons[0], persons[1], by="test", why="They are one.")
 
     def _person_id(self, number: int) -> Any:
         accounts = Account.objects.filter(external_id=self._person_key(number))
@@ -165,7 +166,7 @@ def answer(request: Any) -> str:
 def stage(settings: Any, monkeypatch: Any, hashed_vectors: None, db: None) -> Iterator[ScriptedModel]:
     """Models and settings with which all that may surface does."""
     settings.RECALL_LIMIT, settings.PROMPT_MAX_TOKENS = 200, 100_000
-    monkeypatch.setattr(people, "LATE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(merging, "LATE_PAUSE_SECONDS", 0.0)
     with acting_with(monkeypatch, KEEPER), answering_with(ScriptedModel(answer)) as model:
         yield model  # type: ignore[misc]
 

@@ -8,11 +8,11 @@ import pytest
 
 from agents import lanes, work
 from agents.inbox import receive
-from agents.keeper import Stopped, Watch
 from agents.llm.base import ModelError
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel, ToolCall
 from agents.models import ModelCall, Step, Turn
+from agents.processes.keeper import Stopped, Watch
 from agents.prompts import count_tokens
 from agents.questions import MOST_QUESTIONS, AskedModel, EvaluatorServices, TooManyQuestions, prompt_of
 from agents.scene import read_scene
@@ -142,7 +142,8 @@ def test_a_prompt_stays_within_its_budget(settings: Any) -> None:
 def test_an_evaluator_of_turns_asks_too_and_a_model_that_is_away_costs_its_part(
     incoming: Any, monkeypatch: Any
 ) -> None:
-    from agents import evaluation, facts
+    from agents import facts
+    from agents.learning import evaluation
     from agents.llm.base import ModelFailure
     from plugins.api import Context, EvaluationResult, Evaluator, Remember
     from plugins.registry import Components, Registered, components_for

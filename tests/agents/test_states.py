@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents import people
 from agents.effects import CannotApply, apply_effects
 from agents.inbox import receive
 from agents.models import Agent, Lane, Message, Person, Room
-from agents.people import CannotMerge
+from agents.people import merging
+from agents.people.merging import CannotMerge
 from agents.states import keep_plugin_state, plugin_states_for
 from plugins.api import SetPluginState
 from plugins.models import PluginState
@@ -125,7 +125,7 @@ def make_world(agents: list[Agent]) -> World:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a merge not look for late words: there are none."""
-    monkeypatch.setattr(people, "LATE_LOOKS", 0)
+    monkeypatch.setattr(merging, "LATE_LOOKS", 0)
 
 
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -149,7 +149,7 @@ def test_nobody_reads_what_is_another_s_whatever_is_kept_and_merged(
                 gone != into and gone not in reference.stands_for and into not in reference.stands_for
             )
             if is_possible:
-                people.merge(world.people[gone].pk, world.people[into].pk, by="ada", why="The same.")
+                merging.merge(world.people[gone].pk, world.people[into].pk, by="ada", why="The same.")
                 reference.merge(gone, into)
             continue
         _set, plugin, agent, room, person, scope, state = step
@@ -196,12 +196,12 @@ def test_one_who_is_nowhere_known_keeps_nothing(agents: list[Agent]) -> None:
 def test_what_is_kept_under_an_old_name_is_the_merged_person_s(agents: list[Agent], no_waiting: None) -> None:
     """A turn that was received while the account changed hands goes on by the old name."""
     world = make_world(agents)
-    people.merge(world.people[0].pk, world.people[1].pk, by="ada", why="The same.")
+    merging.merge(world.people[0].pk, world.people[1].pk, by="ada", why="The same.")
     world.keep("one", 0, 0, 0, "person", {"a": 1})
     assert world.read(0, 0, 1) == world.read(0, 0, 0) == {"one": {"a": 1}}
     assert PluginState.objects.get().person_id == world.people[1].pk
     with pytest.raises(CannotMerge):
-        people.merge(world.people[1].pk, world.people[0].pk, by="ada", why="Back.")
+        merging.merge(world.people[1].pk, world.people[0].pk, by="ada", why="Back.")
 
 
 def test_keeping_and_reading_take_a_statement_each(agents: list[Agent]) -> None:

@@ -11,7 +11,7 @@ from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Agent, Message, Person, Step, Turn
-from agents.senders import forget_connection_facts, note_agent_account
+from agents.people.senders import forget_connection_facts, note_agent_account
 from tests.conftest import make_agent
 from transports.models import Connection
 

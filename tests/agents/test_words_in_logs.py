@@ -11,8 +11,9 @@ import structlog
 from django.conf import settings as django_settings
 from django.db import connection as database
 
-from agents import evaluation, facts, work
+from agents import facts, work
 from agents.inbox import receive
+from agents.learning import evaluation
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Delivery, Lane, Turn

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents import reflection
+from agents.learning import reflection
 from agents.llm.base import CompletionRequest
 from agents.llm.scripted import Answer
 from memory.models import Conversation

@@ -23,7 +23,7 @@ from django.db import connection as database
 from django.db.models import CharField, Field, JSONField, TextField
 from django.utils import timezone
 
-from agents import people, streams, work
+from agents import streams, work
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import receive
 from agents.llm.router import answering_with
@@ -41,6 +41,7 @@ from agents.models import (
     Step,
     Turn,
 )
+from agents.people import merging
 from agents.streams import StreamEvent
 from memory.memories import MemoryDraft, remember
 from memory.models import Conversation, Episode, Fact, Goal, Memory, Objective, Relationship
@@ -118,7 +119,7 @@ def live(agent: Agent, connection: Connection) -> Life:
         bob = stage.say(BOBS, "bob", "group", "GROUP")
         private = stage.say(f"{mark()} in private", "ann", "dm-ann", "DM")
         anna = stage.say(mark(), "anna", "dm-anna", "DM")
-        people.merge(anna.person_id, ann.person_id, by="ada", why=f"The same voice {mark()}.")
+        merging.merge(anna.person_id, ann.person_id, by="ada", why=f"The same voice {mark()}.")
         stage.say("What do you remember?", "bob", "group", "GROUP")
         stage.say("A secret of Bob's.", "bob", "dm-bob", "DM")
     Delivery.objects.update(state=Delivery.State.SENT, sent_at=timezone.now())

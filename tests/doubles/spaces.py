@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from django.db import connection, transaction
 
-from memory import vector_spaces
 from memory.embeddings.choice import EmbeddingChoice
 from memory.embeddings.spaces import forget_known_spaces, known_spaces
 from memory.models import VectorSpace
 from memory.stores.indexes import create_vector_index, vector_index_name
+from memory.vector_spaces import changes
 
 _Result = TypeVar("_Result")
 
@@ -43,7 +43,7 @@ def usual_indexes() -> None:
 def begin(dimensions: int = 64) -> VectorSpace:
     """Begin the hashed model of this size beside the one in use."""
     space, _is_new = told(
-        vector_spaces.begin,
+        changes.begin,
         hashed(dimensions),
         name=f"hashed-{dimensions}",
         sealed_key="",
@@ -54,13 +54,13 @@ def begin(dimensions: int = 64) -> VectorSpace:
 
 def switch(*, back: bool = False) -> VectorSpace:
     """Let the other space be used."""
-    return told(vector_spaces.switch, back=back)
+    return told(changes.switch, back=back)
 
 
 def remove(*, gives_up: bool = False) -> int:
     """Remove the other space, and return how many vectors went."""
-    space = told(vector_spaces.begin_removal, gives_up=gives_up)
-    return sum(vector_spaces.remove(space))
+    space = told(changes.begin_removal, gives_up=gives_up)
+    return sum(changes.remove(space))
 
 
 def states() -> dict[str, tuple[str, str]]:

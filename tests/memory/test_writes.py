@@ -12,10 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from memory import pending, tasks, writes
+from memory import tasks, writes
 from memory.embeddings.base import EmbeddingError
 from memory.memories import remember
 from memory.models import Memory
+from memory.vector_spaces import pending
 
 
 class Moody:

@@ -10,11 +10,12 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from agents import outbox, shutdown, work
+from agents import outbox, work
 from agents.envelopes import Acknowledgement, Outgoing
 from agents.inbox import receive
 from agents.models import Agent, Delivery
 from agents.outbox import MARGIN_SHARE, SEND_SHARE
+from agents.processes import shutdown
 from transports import delivery
 from transports.base import ConnectionView, TransportError
 from transports.delivery import deliver_room

@@ -18,7 +18,7 @@ from agents import inbox
 from agents.databases import is_away
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.models import Agent
-from agents.stand_ins import external_prefix, find_stand_ins, make_stand_in, remove_stand_in
+from agents.people.stand_ins import external_prefix, find_stand_ins, make_stand_in, remove_stand_in
 from transports.drill.faults import NotAllowed
 from transports.drill.planning import KEYED, KEYLESS
 from transports.models import Connection

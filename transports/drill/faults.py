@@ -13,7 +13,7 @@ from celery import current_app
 from django.conf import settings
 from django.db import connection
 
-from agents.workers import WorkerProcess
+from agents.processes.workers import WorkerProcess
 from transports.drill.planning import Fault, Order
 from transports.drill.roll import Roll, is_worker
 

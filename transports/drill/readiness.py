@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from agents.dispatcher import SEEN_AT_KEY
-from agents.workers import BrokerAway, WorkerProcess, find_processes
+from agents.processes.workers import BrokerAway, WorkerProcess, find_processes
 from transports.drill.planning import Order
 from transports.drill.roll import is_here, is_worker
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from agents.workers import BrokerAway, WorkerProcess, find_processes
+from agents.processes.workers import BrokerAway, WorkerProcess, find_processes
 
 ASK_SECONDS = 0.5
 

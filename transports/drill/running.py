@@ -12,8 +12,8 @@ from django.db import connection
 
 from agents.databases import own_connection
 from agents.models import Agent
-from agents.stand_ins import is_busy
-from agents.workers import explain_waiting
+from agents.people.stand_ins import is_busy
+from agents.processes.workers import explain_waiting
 from transports.drill.cast import Cast, make_cast, remove
 from transports.drill.faults import Damage, Faults
 from transports.drill.planning import KEYED, Plan

@@ -16,11 +16,12 @@ from ninja import Router, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
-from agents import conversations, inbox, rooms, streams
+from agents import conversations, inbox, streams
 from agents.cleaning import clean_text
 from agents.conversations import Caller
 from agents.envelopes import IncomingRoom, Receipt
 from agents.models import Agent, Message, Room
+from agents.people import rooms
 from agents.streams import StreamEvent
 from transports.web import events, payloads
 from transports.web.connections import WebAgent, find_web_agent

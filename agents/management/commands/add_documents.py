@@ -12,9 +12,9 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
-from agents.rooms import UnknownRoom, get_room
-from memory.documents import AddedDocument, DocumentRefused, DocumentSource, add_document, progress_of
-from memory.folders import FoundFile, find_files
+from agents.people.rooms import UnknownRoom, get_room
+from memory.documents.folders import FoundFile, find_files
+from memory.documents.library import AddedDocument, DocumentRefused, DocumentSource, add_document, progress_of
 
 Row = dict[str, Any]
 

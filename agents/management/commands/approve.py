@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.approvals import CannotDecide, grant, mark_done, refuse
 from agents.models import Approval
-from agents.turn_reports import approval_report
+from agents.reports.turns import approval_report
 
 VERBS = {"granted": grant, "refused": refuse, "marked as done": mark_done}
 

@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from agents import departures, dispatcher
+from agents import dispatcher
+from agents.processes import departures
 
 
 class Command(BaseCommand):

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agents.management.arguments import positive_whole
-from agents.rehearsal_files import (
+from agents.memories.rehearsal_files import (
     FaultyRehearsalFile,
     RehearsalQuestion,
     RehearsalTurn,
     check_rehearsal,
     read_rehearsal_lines,
 )
-from agents.rehearsals import RehearsalAnswer, rehearse
+from agents.memories.rehearsals import RehearsalAnswer, rehearse
 from memory.embeddings.base import EmbeddingError
 
 

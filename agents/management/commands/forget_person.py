@@ -13,8 +13,8 @@ import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents import audit, forgetting
-from agents.families import Family, UnknownPerson, get_family
 from agents.forgetting import CannotForget, Progress
+from agents.people.families import Family, UnknownPerson, get_family
 
 WORD = "forget"
 LOOK_SECONDS = 1.0

@@ -11,8 +11,15 @@ from rich.console import Console
 
 from agents.agents import UnknownAgent
 from agents.management.arguments import positive_whole
-from agents.recollections import Answer, NoDirectChat, UnknownPlace, find_place, recollect, report_answer
-from agents.tables import Row, print_table
+from agents.memories.recollections import (
+    Answer,
+    NoDirectChat,
+    UnknownPlace,
+    find_place,
+    recollect,
+    report_answer,
+)
+from agents.reports.tables import Row, print_table
 from plugins.api import RecalledMemory
 
 FOLDED_CHARACTERS = 160

@@ -11,14 +11,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agents import audit, reembedding
-from agents.comparing import CannotCompare, Comparison, compare
+from agents import audit
 from agents.management.arguments import positive_whole
-from agents.reembedding import CannotReembed
+from agents.memories import reembedding
+from agents.memories.comparing import CannotCompare, Comparison, compare
+from agents.memories.reembedding import CannotReembed
 from memory.embeddings.choice import embedding_choice
 from memory.embeddings.spaces import choice_of, used_space
 from memory.models import VectorSpace
-from memory.vector_spaces import Progress, progress
+from memory.vector_spaces.changes import Progress, progress
 
 LOOK_SECONDS = 1.0
 IDLE_LOOKS = 30

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from agents.memory_pages import print_memory
-from agents.memory_reports import report_memory
+from agents.reports.memories import report_memory
+from agents.reports.memory_pages import print_memory
 from memory.provenance import MemoryNotFound, find_memory
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from agents.turn_pages import print_turn
-from agents.turn_reports import TurnNotFound, find_turn, report_turn
+from agents.reports.turn_pages import print_turn
+from agents.reports.turns import TurnNotFound, find_turn, report_turn
 
 
 class Command(BaseCommand):

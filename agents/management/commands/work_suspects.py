@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents import nursery, work
+from agents import work
+from agents.processes import nursery
 
 
 class Command(BaseCommand):

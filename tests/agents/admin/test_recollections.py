@@ -247,7 +247,7 @@ def test_an_embedder_that_is_away_is_told_of_and_words_bring_what_they_can(
         def embed(self, _texts: Any) -> Any:
             raise EmbeddingError("The embedder at port 1 is away.")
 
-    monkeypatch.setattr("agents.recollections.get_embedder", Away)
+    monkeypatch.setattr("agents.memories.recollections.get_embedder", Away)
 
     shown = ask(admin_client, place, "Where do I keep bees?", room="Ann's")
 
@@ -270,8 +270,8 @@ def test_an_embedder_that_hangs_is_not_waited_for(
             over.wait(30)
             return []
 
-    monkeypatch.setattr("agents.recollections.get_embedder", Hung)
-    monkeypatch.setattr("agents.recollections.EMBEDDING_SECONDS", 0.05)
+    monkeypatch.setattr("agents.memories.recollections.get_embedder", Hung)
+    monkeypatch.setattr("agents.memories.recollections.EMBEDDING_SECONDS", 0.05)
 
     shown = ask(admin_client, place, "Where do I keep bees?", room="Ann's")
 

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from agents.characters import CharacterFiles, parse_character, read_character_files, save_character
 from agents.characters.knowledge import find_knowledge, keep_knowledge
 from agents.models import Agent, Character
-from memory import indexing
+from memory.documents import indexing
 from memory.models import Chunk, Document, Memory
 
 pytestmark = pytest.mark.django_db

@@ -17,11 +17,11 @@ from django.utils import timezone
 from agents import work
 from agents.exports import export_person
 from agents.exports.schema import PersonExport, json_schema
-from agents.families import family_of, get_family
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Message, ModelCall, Participant, Person, Room
+from agents.people.families import family_of, get_family
 from memory.facts import remember_fact
 from memory.models import Memory
 from tests.doubles.lives import MARK, live
@@ -39,7 +39,7 @@ def exported(person: Person) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 def life(agent: Any, connection: Any, monkeypatch: Any) -> Any:
-    monkeypatch.setattr("agents.people.LATE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("agents.people.merging.LATE_PAUSE_SECONDS", 0.0)
     return live(agent, connection)
 
 

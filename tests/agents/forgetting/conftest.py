@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agents import forgetting, people, streams
+from agents import forgetting, streams
 from agents.forgetting import quiet
 from agents.models import Agent
+from agents.people import merging
 from tests.doubles.lives import Life, live
 from transports.models import Connection
 
@@ -17,7 +18,7 @@ from transports.models import Connection
 @pytest.fixture
 def life(agent: Agent, connection: Connection, monkeypatch: Any) -> Iterator[Life]:
     """Ann's life with Eliza; nothing of it waits longer than it must."""
-    monkeypatch.setattr(people, "LATE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(merging, "LATE_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(quiet, "LOOK_SECONDS", 0.01)
     yield live(agent, connection)
     for key in streams.client().scan_iter("eliza:room:*"):

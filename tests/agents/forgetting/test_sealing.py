@@ -13,9 +13,10 @@ from django.db import connection as database
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
-from agents import approvals, dead_letters, evaluation, forgetting, lanes, outbox, people, work
+from agents import approvals, dead_letters, forgetting, lanes, outbox, work
 from agents.forgetting import CannotForget, quiet, sealing
 from agents.inbox import receive
+from agents.learning import evaluation
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import (
@@ -30,7 +31,8 @@ from agents.models import (
     Person,
     Turn,
 )
-from agents.people import CannotMerge
+from agents.people import merging
+from agents.people.merging import CannotMerge
 from memory.models import Memory
 from tests.doubles.storing import open_until_waited_for
 from tests.doubles.waiting import LONG_AGO
@@ -234,7 +236,7 @@ def test_whoever_is_being_forgotten_is_merged_with_nobody(incoming: Any) -> None
     begun = begin(ann)
     for pair in ((ann, bea), (bea, ann), (bea, UUID(begun.ghosts[0]))):
         with pytest.raises(CannotMerge, match="being forgotten"):
-            people.merge(*pair, by="ada", why="x")
+            merging.merge(*pair, by="ada", why="x")
 
 
 def in_threads(*works: Callable[[], Any]) -> list[Any]:
@@ -302,7 +304,7 @@ def test_two_who_begin_at_once_begin_once_and_a_merge_comes_before_or_after(inco
         outcomes = in_threads(
             lambda: begin(ann) and None,  # noqa: B023
             lambda: begin(ann) and None,  # noqa: B023
-            lambda: people.merge(bea, ann, by="ada", why="x"),  # noqa: B023
+            lambda: merging.merge(bea, ann, by="ada", why="x"),  # noqa: B023
         )
         failed = [type(outcome) for outcome in outcomes if outcome is not None]
         assert failed.count(CannotForget) == 1

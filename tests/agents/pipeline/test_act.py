@@ -259,7 +259,7 @@ def test_arguments_are_found_by_the_name_that_the_model_used(incoming: Any, acti
 def test_evaluators_learn_after_the_reply_in_the_lanes_order(
     incoming: Any, monkeypatch: Any, model: Any
 ) -> None:
-    from agents import evaluation
+    from agents.learning import evaluation
 
     seen: list[str] = []
 

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from agents import work
 from agents.inbox import receive
 from agents.llm.scripted import ScriptedModel
-from memory import indexing
-from memory.documents import DocumentSource, add_document, remove_document
+from memory.documents import indexing
+from memory.documents.library import DocumentSource, add_document, remove_document
 from memory.writes import embed_pending
 from tests.doubles.pdfs import make_pdf
 from transports.delivery import deliver_room

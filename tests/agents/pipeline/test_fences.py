@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from agents import keeper
 from agents.inbox import receive
-from agents.keeper import Watch
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Lane, Step, Turn
 from agents.pipeline import act
+from agents.processes import keeper
+from agents.processes.keeper import Watch
 from agents.trace import Trace
 from memory.models import Goal
 from plugins.api import Action, ActionResult, Context, Plugin, SetGoal

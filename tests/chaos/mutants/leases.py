@@ -236,7 +236,7 @@ MUTATIONS = (
     Mutation(
         name="heartbeat that never renews",
         breaks="a lease lives as long as its turn is worked",
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="        self._renew(watches)\n",
         new="",
         tests=(KEEPER + "test_a_lease_is_renewed_a_loss_noticed_and_a_stop_heard",),
@@ -260,7 +260,7 @@ MUTATIONS = (
     Mutation(
         name="holder that trusts its lease for ever",
         breaks="who was paused past the lease starts nothing",
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="if time.monotonic() - self.renewed_at > self.lease_seconds() * (1 - MARGIN):",
         new="if self.renewed_at < 0:",
         tests=(KEEPER + "test_a_holder_that_was_paused_past_its_lease_knows_it_by_itself",),
@@ -276,7 +276,7 @@ MUTATIONS = (
     Mutation(
         name="token of an evaluation's end",
         breaks=ONE_HOLDER,
-        file="agents/evaluation.py",
+        file="agents/learning/evaluation.py",
         old="pk=turn.id, evaluation=Turn.Evaluation.DUE, evaluation_token=turn.evaluation_token",
         new="pk=turn.id, evaluation=Turn.Evaluation.DUE",
         tests=(EVALUATION + "test_a_stale_holder_writes_nothing",),
@@ -284,7 +284,7 @@ MUTATIONS = (
     Mutation(
         name="claim of an evaluation that is held",
         breaks="a turn is evaluated by one at a time, in the lane's order",
-        file="agents/evaluation.py",
+        file="agents/learning/evaluation.py",
         old="WHERE turn.id = head.id\n"
         "      AND (turn.evaluation_lease_until IS NULL OR turn.evaluation_lease_until < clock_timestamp())",
         new="WHERE turn.id = head.id",
@@ -293,7 +293,7 @@ MUTATIONS = (
     Mutation(
         name="learning outside of the evaluation's transaction",
         breaks="row evaluation.before_commit: learnt once",
-        file="agents/evaluation.py",
+        file="agents/learning/evaluation.py",
         old="""    with transaction.atomic():
         if not _end(turn, state):
             raise Fenced(f"The evaluation of {turn.id} is no longer held by {turn.evaluation_token}.")
@@ -311,7 +311,7 @@ MUTATIONS = (
     Mutation(
         name="evaluation that is tried for ever",
         breaks="an evaluation that kills its workers is given up",
-        file="agents/evaluation.py",
+        file="agents/learning/evaluation.py",
         old="if turn.evaluation_attempts > MAX_ATTEMPTS:",
         new="if turn.evaluation_attempts > 99:",
         tests=(EVALUATION + "test_an_evaluation_that_kills_its_workers_is_given_up_and_the_next_goes_on",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.chaos.mutants.shape import Mutation
 
-CONVERSATIONS, LEARNING = "memory/conversations.py", "agents/learning.py"
+CONVERSATIONS, LEARNING = "memory/conversations.py", "agents/learning/applying.py"
 REFLECTION = "tests/agents/test_reflection.py::"
 LEARNT_ONCE = "what is said is learnt from once, whoever dies"
 TOLD_ALONE = "nothing of one room shows in another"

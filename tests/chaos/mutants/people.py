@@ -96,7 +96,7 @@ MUTATIONS = (
     Mutation(
         name="suspect that waits and hears no stop",
         breaks='"stop" ends a turn within two seconds',
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="if watch.is_cancelled() or shutdown.is_begun():",
         new="if watch.is_lost or shutdown.is_begun():",
         tests=(SUSPECTS + "test_a_suspect_that_waits_for_a_place_hears_a_stop",),
@@ -104,7 +104,7 @@ MUTATIONS = (
     Mutation(
         name="places for suspects without a bound",
         breaks="at most SUSPECT_PROCESSES run at once",
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="    return threading.Semaphore(settings.SUSPECT_PROCESSES)",
         new="    return threading.Semaphore(100)",
         tests=(SUSPECTS + "test_no_more_suspects_run_at_once_than_may",),
@@ -112,7 +112,7 @@ MUTATIONS = (
     Mutation(
         name="nursery that keeps its parent's end open",
         breaks="a nursery ends with its worker",
-        file="agents/nursery.py",
+        file="agents/processes/nursery.py",
         old="        for end in (*own, *others):\n",
         new="        for end in own:\n",
         tests=(NURSERY + "test_it_ends_with_its_parent_and_is_asked_nothing_afterwards",),
@@ -120,7 +120,7 @@ MUTATIONS = (
     Mutation(
         name="suspect that is deaf for SIGTERM",
         breaks="told to end, a suspect gives its turn back",
-        file="agents/nursery.py",
+        file="agents/processes/nursery.py",
         old="    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)\n",
         new="",
         tests=(NURSERY + "test_a_child_hears_sigterm_and_the_nursery_does_not",),
@@ -128,7 +128,7 @@ MUTATIONS = (
     Mutation(
         name="suspect without a limit of its own",
         breaks="a frozen suspect ends, also without its worker",
-        file="agents/nursery.py",
+        file="agents/processes/nursery.py",
         old="    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS + OWN_LIMIT_SECONDS)\n",
         new="",
         tests=(NURSERY + "test_a_child_that_hears_nothing_is_ended_by_the_kernel_also_without_its_parents",),
@@ -136,7 +136,7 @@ MUTATIONS = (
     Mutation(
         name="suspect that ends without its word",
         breaks="an innocent message becomes no dead letter",
-        file="agents/nursery.py",
+        file="agents/processes/nursery.py",
         old='        _tell(answers, f"said {key} {word}")\n',
         new="",
         tests=(NURSERY + "test_a_child_says_how_its_turn_went_and_its_end_is_told",),
@@ -144,7 +144,7 @@ MUTATIONS = (
     Mutation(
         name="worker that a thread with a lost turn keeps",
         breaks="told to end, a worker ends within 17 s",
-        file="agents/departures.py",
+        file="agents/processes/departures.py",
         old="    if is_held:\n",
         new="    if count:\n",
         tests=(
@@ -155,7 +155,7 @@ MUTATIONS = (
     Mutation(
         name="suspects that are worked beside others",
         breaks=INNOCENT,
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="    return turn.suspect_count >= SHARED_CRASHES or turn.crash_count > 0",
         new="    return turn.crash_count > 0",
         tests=(SUSPECTS + "test_who_was_there_twice_is_worked_alone_and_no_death_beside_others_counts",),
@@ -163,7 +163,7 @@ MUTATIONS = (
     Mutation(
         name="death that nobody saw, counted",
         breaks=INNOCENT,
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="    if verdict.end == End.UNKNOWN:\n",
         new="    if not verdict.end:\n",
         tests=(SUSPECTS + "test_a_death_that_nobody_saw_counts_nothing_and_leaves_the_turn_to_its_lease",),
@@ -171,7 +171,7 @@ MUTATIONS = (
     Mutation(
         name="death alone that counts nothing",
         breaks="a message that kills its process becomes a dead letter",
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="_put_back(turn, verdict.reason, is_crash=True, delay",
         new="_put_back(turn, verdict.reason, is_crash=False, delay",
         tests=(SUSPECTS + "test_deaths_alone_make_a_dead_letter_with_one_apology_and_the_lane_goes_on",),
@@ -216,7 +216,7 @@ MUTATIONS = (
     Mutation(
         name="SIGTERM that counts against suspects",
         breaks=NOTHING_COUNTS,
-        file="agents/suspects.py",
+        file="agents/processes/suspects.py",
         old="    if shutdown.is_begun() or verdict.end == End.KILLED:\n"
         "        # Told to end, others end too, and some in haste.\n"
         '        return _put_back(turn, "")\n',
@@ -242,7 +242,7 @@ MUTATIONS = (
     Mutation(
         name="stop that is not heard",
         breaks="a person's stop ends a running turn",
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="watch.is_stopped = watch.turn_id in stopped",
         new="watch.is_stopped = False",
         tests=("tests/agents/test_keeper.py::test_a_lease_is_renewed_a_loss_noticed_and_a_stop_heard",),
@@ -250,7 +250,7 @@ MUTATIONS = (
     Mutation(
         name="stop that is not obeyed",
         breaks="a person's stop ends a running turn",
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="self._is_over = self.is_stopped or gives_way or",
         new="self._is_over = gives_way or",
         tests=(
@@ -260,7 +260,7 @@ MUTATIONS = (
     Mutation(
         name="interruption of what has spoken",
         breaks=SEEN,
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="                self._may_be_interrupted = False\n",
         new="                pass\n",
         tests=(
@@ -280,7 +280,7 @@ MUTATIONS = (
     Mutation(
         name="interruption without end",
         breaks="after three superseded turns one is answered",
-        file="agents/keeper.py",
+        file="agents/processes/keeper.py",
         old="self._may_be_interrupted = turn.interrupt_count < turns.MAX_INTERRUPTS",
         new="self._may_be_interrupted = True",
         tests=(INTERRUPTING + "test_at_most_so_many_turns_in_a_row_make_way",),

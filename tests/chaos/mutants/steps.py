@@ -179,7 +179,7 @@ MUTATIONS = (
     Mutation(
         name="outage that counts",
         breaks="an outage is no fault of a message",
-        file="agents/outages.py",
+        file="agents/processes/outages.py",
         old="turns.put_back(turn, error=reason, is_counted=False)",
         new="turns.put_back(turn, error=reason)",
         tests=(

@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(not ON_SQLITE, reason="DATABASE_URL names PostgreSQL"),
 ]
 
-POSTGRESQLS_OWN = {"transports.drill.faults.CUT", "memory.indexing._MEMORIES"}
+POSTGRESQLS_OWN = {"transports.drill.faults.CUT", "memory.documents.indexing._MEMORIES"}
 ENDS_OTHERS = {"agents.claims.SELECT_TAKEN"}
 
 

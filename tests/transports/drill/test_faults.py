@@ -15,7 +15,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from agents.workers import WorkerProcess
+from agents.processes.workers import WorkerProcess
 from transports.drill import faults, readiness
 from transports.drill.faults import Faults, cut_database, flush_broker, kill
 from transports.drill.planning import Fault, Order

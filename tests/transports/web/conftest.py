@@ -14,9 +14,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from agents import senders, streams
+from agents import streams
 from agents.envelopes import Outgoing
 from agents.models import Agent, Character, Message, Turn
+from agents.people import senders
 from transports.base import ConnectionView
 from transports.web import auth, connections
 from transports.web.transport import WebTransport

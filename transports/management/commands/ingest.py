@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents.agents import UnknownAgent
 from agents.models import Agent
-from agents.workers import explain_waiting
+from agents.processes.workers import explain_waiting
 from transports import ingest
 from transports.fake.transport import FAKE_NAMES
 from transports.ingest import Audience, FaultyFile, Figures, Patience, Plan, ReplyLine

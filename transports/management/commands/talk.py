@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
 from agents.models import Agent
-from agents.workers import explain_waiting
+from agents.processes.workers import explain_waiting
 from transports.ephemeral import NotEphemeral, working_alone
 from transports.management.arguments import positive
 from transports.talk import Answer, NoAnswer, NotSaid, talk

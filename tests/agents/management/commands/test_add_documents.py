@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import Count, Q
 
 from agents.models import Agent, Room
-from memory import indexing
+from memory.documents import indexing
 from memory.models import Chunk, Document, DocumentPart, Memory
 from memory.writes import embed_pending
 from tests.conftest import make_agent

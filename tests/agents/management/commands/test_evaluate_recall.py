@@ -11,7 +11,7 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from agents import rehearsals
+from agents.memories import rehearsals
 from agents.models import Agent, Room
 
 TURNS = [

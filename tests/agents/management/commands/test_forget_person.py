@@ -19,7 +19,7 @@ from tests.doubles.lives import MARK, Life, columns_with, live
 
 @pytest.fixture
 def life(agent: Any, connection: Any, monkeypatch: Any) -> Life:
-    monkeypatch.setattr("agents.people.LATE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("agents.people.merging.LATE_PAUSE_SECONDS", 0.0)
     return live(agent, connection)
 
 

@@ -97,7 +97,7 @@ def test_an_embedder_that_is_away_is_told_of(talked: Agent, monkeypatch: pytest.
     def away() -> Any:
         raise EmbeddingError("The embedder is away.")
 
-    monkeypatch.setattr("agents.recollections.get_embedder", away)
+    monkeypatch.setattr("agents.memories.recollections.get_embedder", away)
     errors = io.StringIO()
     assert "Bees live in hives." in show(talked.slug, "hive", errors=errors)
     assert errors.getvalue() == "Only words were compared: The embedder is away.\n"

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from agents import work
 from agents.inbox import receive
-from agents.memory_reports import report_memory
 from agents.models import Agent, Message, Person, Room, Turn
+from agents.reports.memories import report_memory
 from memory.facts import NewFact, Place, learn_facts
 from memory.memories import MemoryDraft, remember
 from memory.models import Chunk, Document, Memory

@@ -13,7 +13,7 @@ from agents import work
 from agents.envelopes import Receipt
 from agents.inbox import receive
 from agents.models import Message, Turn
-from agents.turn_reports import TurnNotFound, find_turn, report_recalled, report_turn
+from agents.reports.turns import TurnNotFound, find_turn, report_recalled, report_turn
 from memory.models import Memory
 from memory.writes import embed_pending
 from transports.delivery import deliver_room

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from memory import goals, indexing
-from memory.citations import cite
+from memory import goals
 from memory.conversations import Episode
-from memory.documents import DocumentSource, add_document, remove_document
+from memory.documents import indexing
+from memory.documents.citations import cite
+from memory.documents.library import DocumentSource, add_document, remove_document
 from memory.episodes import keep_episode
 from memory.facts import NewFact, Place, learn_facts, remember_fact
 from memory.goals import advance, find_active_goals, set_goal

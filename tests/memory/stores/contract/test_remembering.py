@@ -7,11 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from memory import pending, writes
+from memory import writes
 from memory.embeddings import get_embedder
 from memory.memories import remember
 from memory.models import Memory
 from memory.searches import find_near
+from memory.vector_spaces import pending
 from memory.vectors import UnexpectedVectorSize
 
 

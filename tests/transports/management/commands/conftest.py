@@ -9,7 +9,7 @@ from celery import current_app
 
 from agents import wakeups
 from agents.models import Agent
-from agents.senders import forget_connection_facts
+from agents.people.senders import forget_connection_facts
 from tests.conftest import make_agent
 
 
@@ -36,4 +36,4 @@ def worker(monkeypatch: pytest.MonkeyPatch, model: Any) -> Any:
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(wakeups._publisher, "publish", lambda _name, _arguments: True)
-    monkeypatch.setattr("agents.workers.find_workers", list)
+    monkeypatch.setattr("agents.processes.workers.find_workers", list)

@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 
 from agents.models import Agent, Character, Message, Person, Room, Turn
-from agents.senders import forget_connection_facts
-from agents.workers import WorkerProcess
+from agents.people.senders import forget_connection_facts
+from agents.processes.workers import WorkerProcess
 from transports.drill.cast import Cast, make_cast, remove_all
 from transports.drill.faults import Damage, NotAllowed
 from transports.drill.planning import KEYLESS, Order, make_plan

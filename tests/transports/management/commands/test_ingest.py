@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from agents.agents import pause, stop
 from agents.llm.router import answering_with
 from agents.models import Agent, Message, Room, Turn
-from agents.senders import forget_connection_facts
+from agents.people.senders import forget_connection_facts
 from plugins.api import Action, ActionResult, Plugin
 from tests.doubles.acting import acting_with, answer
 from tests.doubles.inbound import inbound_lines, write_lines

@@ -1,0 +1,94 @@
+"""Files for `evaluate_recall`, one JSON object a line: what was said, and what is asked of it afterwards.
+
+A turn: `{"conversation", "id", "at", "speaker", "text"}`; a question: `{"conversation", "question_id",
+"question"}`. `at` is a time with its zone. What else a line says is left aside: a turn's `session` too, as
+recall has to find sessions by the times. `agents.memories.rehearsals` works with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+SHOWN_FAULTS = 5
+Name = str | int
+_Line = TypeVar("_Line", bound="RehearsalLine")
+
+
+class FaultyRehearsalFile(Exception):
+    """A file with lines that can't be read; the text names the first of them, and what is wrong."""
+
+
+class RehearsalLine(BaseModel):
+    """What every line has: the conversation that it belongs to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    conversation: Name
+
+
+class RehearsalTurn(RehearsalLine):
+    """One message of a conversation."""
+
+    id: Name
+    at: AwareDatetime
+    speaker: str
+    text: str
+
+
+class RehearsalQuestion(RehearsalLine):
+    """One question about a conversation."""
+
+    question_id: Name
+    question: str
+
+
+def read_rehearsal_lines(path: Path, kind: type[_Line]) -> list[_Line]:
+    """Read all lines of the file; blank ones are left out.
+
+    Raises: FaultyRehearsalFile, OSError.
+    """
+    lines: list[_Line] = []
+    faults: list[str] = []
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            try:
+                lines.append(kind.model_validate(json.loads(raw)))
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"])) or "the line"
+                faults.append(f"line {number}: {place}: {first['msg']}")
+            except ValueError as error:
+                faults.append(f"line {number}: no JSON: {error}")
+    if faults:
+        more = f", and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        raise FaultyRehearsalFile(f"{path}: {'; '.join(faults[:SHOWN_FAULTS])}{more}. Nothing was done.")
+    if not lines:
+        raise FaultyRehearsalFile(f"{path} has no line. Nothing was done.")
+    return lines
+
+
+def check_rehearsal(
+    turns: Sequence[RehearsalTurn], questions: Sequence[RehearsalQuestion], *, turns_path: Path
+) -> None:
+    """Refuse questions about conversations that are not there, and turns that share an id.
+
+    Raises: FaultyRehearsalFile.
+    """
+    unknown = {question.conversation for question in questions} - {turn.conversation for turn in turns}
+    if unknown:
+        names = ", ".join(sorted(map(str, unknown))[:SHOWN_FAULTS])
+        raise FaultyRehearsalFile(f"{turns_path} has no turn of {names}, which questions are about.")
+    seen: set[tuple[Name, Name]] = set()
+    for turn in turns:
+        if (turn.conversation, turn.id) in seen:
+            raise FaultyRehearsalFile(
+                f"{turns_path} has two turns {turn.id!r} in {turn.conversation!r}: give each an id of its own."
+            )
+        seen.add((turn.conversation, turn.id))

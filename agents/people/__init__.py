@@ -1,0 +1,1 @@
+"""Whom agents talk with, and where: acquaintances made, people merged, rooms found."""
