@@ -14,8 +14,7 @@ from agents.fields import EncryptionKeyError, unseal
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from eliza_site.sqlite.one_worker import NOTE
-from memory.embeddings.spaces import sealed_keys, used_space
-from memory.models import VectorSpace
+from memory.embeddings.spaces import failing_spaces, sealed_keys, used_space
 from memory.stores import row_security
 from memory.vector_spaces.dimensions import check_dimensions
 from transports.models import Connection
@@ -103,11 +102,10 @@ def look_at_vectors() -> list[Finding]:
 
 def _failing_spaces() -> list[Finding]:
     """Tell of another model whose vectors are being made, or should be."""
-    failing = VectorSpace.objects.exclude(column=None).exclude(error="")
     cure = "See `manage.py reembed_memories --status`; --cancel gives the model up."
     return [
-        note(f"The embedder of {space.name} failed {space.failure_count} times: {space.error}", cure)
-        for space in failing
+        note(f"The embedder of {name} failed {count} times: {error}", cure)
+        for name, count, error in failing_spaces()
     ]
 
 

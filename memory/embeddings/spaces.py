@@ -130,6 +130,12 @@ def sealed_keys() -> list[str]:
     return list(rows.values_list("sealed_key", flat=True))
 
 
+def failing_spaces() -> list[tuple[str, int, str]]:
+    """Return the name of each space whose embedder failed, how often since it last answered, and its last error."""
+    rows = VectorSpace.objects.exclude(column=None).exclude(error="")
+    return list(rows.values_list("name", "failure_count", "error"))
+
+
 def _read() -> tuple[Any, ...]:
     rows = VectorSpace.objects.exclude(column=None).order_by("id").values_list(*_FIELDS, "filled_at")
     found = tuple((*row[:-1], row[-1] is not None) for row in rows)

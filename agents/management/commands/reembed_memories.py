@@ -17,8 +17,7 @@ from agents.memories import reembedding
 from agents.memories.comparing import CannotCompare, Comparison, compare
 from agents.memories.reembedding import CannotReembed
 from memory.embeddings.choice import embedding_choice
-from memory.embeddings.spaces import choice_of, used_space
-from memory.models import VectorSpace
+from memory.embeddings.spaces import State, choice_of, used_space
 from memory.vector_spaces.changes import Progress, progress
 
 LOOK_SECONDS = 1.0
@@ -177,7 +176,8 @@ def _read_key(name: str) -> str:
 def _line(one: Progress) -> str:
     space = one.space
     has = one.total - one.missing - len(space.refused)
-    line = f"{space.name} ({space.dimensions} numbers), {_state(space)}: {has} of {one.total} memories"
+    state = "filled" if _is_ready(one) else space.get_state_display().lower()
+    line = f"{space.name} ({space.dimensions} numbers), {state}: {has} of {one.total} memories"
     if one.missing:
         line += f", {one.missing} left"
         if space.rate and one.is_at_work:
@@ -191,13 +191,9 @@ def _line(one: Progress) -> str:
     return line
 
 
-def _state(space: VectorSpace) -> str:
-    return "filled" if _is_ready(space) else space.get_state_display().lower()
-
-
-def _is_ready(space: VectorSpace) -> bool:
+def _is_ready(one: Progress) -> bool:
     """Tell whether a space that was never in use has all its vectors."""
-    return space.state == VectorSpace.State.FILLING and space.filled_at is not None
+    return one.space.state == State.FILLING and one.space.filled_at is not None
 
 
 def _duration(seconds: float) -> str:
@@ -214,7 +210,7 @@ def _as_json(one: Progress) -> dict[str, Any]:
         "dimensions": space.dimensions,
         "at": space.base_url or "this machine",
         "column": space.column,
-        "state": "filled" if _is_ready(space) else space.state,
+        "state": "filled" if _is_ready(one) else space.state,
         "memories": one.total,
         "left": one.missing,
         "per_second": round(space.rate, 1),
