@@ -4,7 +4,7 @@ The commands and the admin read with `parse_character`, save with `save_characte
 `export_character`; the pipeline sees a character through `character_view`.
 """
 
-from agents.characters.checks import check_character
+from agents.characters.checks import check_character, unknown_keys
 from agents.characters.documents import CharacterDocument, CharacterFault, CharacterFileError
 from agents.characters.exporting import export_character
 from agents.characters.files import CharacterFiles, read_character_files
@@ -41,4 +41,5 @@ __all__ = [
     "save_character",
     "save_characters",
     "stored_document",
+    "unknown_keys",
 ]

@@ -1,11 +1,12 @@
 """What a character file must look like, over elizaOS' 0.25, 1.x and 2.x lines. Every fault is collected.
 
-Keys that none of the lines knows are left alone: they are kept as they stand.
+Keys that none of the lines knows are left alone: they are kept as they stand, and `load_character` names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,16 @@ def check_character(data: object) -> list[CharacterFault]:
         if character.get(key) is not None:
             faults += rule(character[key], place(path, key))
     return faults
+
+
+def unknown_keys(character: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that none of the lines knows, each with the known one that it may be meant for, or ""."""
+    known = {"name", *_RULES}
+    return {
+        key: next(iter(difflib.get_close_matches(key, known, n=1)), "")
+        for key in character
+        if key not in known and not key.startswith(("$", "_"))
+    }
 
 
 def is_wrapped(data: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from agents.characters import (
     keep_knowledge,
     read_character_files,
     save_characters,
+    unknown_keys,
 )
 from agents.fields import EncryptionKeyError
 from plugins.registry import unknown_plugins
@@ -50,6 +51,11 @@ class Command(BaseCommand):
             if outcome["ignored_plugins"]:
                 names = ", ".join(outcome["ignored_plugins"])
                 self.stderr.write(f"{outcome['name']}: plugins that are not here are ignored: {names}")
+            if outcome["unknown_keys"]:
+                keys = ", ".join(map(_with_guess, outcome["unknown_keys"].items()))
+                self.stderr.write(
+                    f"{outcome['name']}: keys that mean nothing here are kept as they are: {keys}"
+                )
             self._tell_knowledge(outcome["name"], outcome["knowledge"])
         for file, fault in read.faults:
             self.stderr.write(f"{file}: {fault}")
@@ -74,6 +80,7 @@ def _report(read: CharacterFiles) -> list[dict[str, Any]]:
             "file": document.source,
             "outcome": "checked",
             "ignored_plugins": _ignored_plugins(document),
+            "unknown_keys": unknown_keys(document.content),
             "knowledge": [],
         }
         for document in read.documents
@@ -90,6 +97,7 @@ def _save(read: CharacterFiles) -> list[dict[str, Any]]:
             "agent": saved.agent.slug,
             "status": str(saved.agent.status),
             "ignored_plugins": _ignored_plugins(document),
+            "unknown_keys": unknown_keys(document.content),
             "knowledge": _knowledge(keep_knowledge(saved.character, knowledge)),
         }
         for document, knowledge, saved in zip(
@@ -108,6 +116,11 @@ def _knowledge(pieces: list[KeptKnowledge]) -> list[dict[str, Any]]:
         }
         for piece in pieces
     ]
+
+
+def _with_guess(key: tuple[str, str]) -> str:
+    name, guess = key
+    return f"{name} (is it {guess}?)" if guess else name
 
 
 def _ignored_plugins(document: CharacterDocument) -> list[str]:

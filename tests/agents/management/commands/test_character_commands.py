@@ -74,6 +74,7 @@ def test_a_program_reads_json(ann, broken, capsys):
                 "agent": "ann",
                 "status": "running",
                 "ignored_plugins": [],
+                "unknown_keys": {},
                 "knowledge": [],
             }
         ],
@@ -88,6 +89,16 @@ def test_a_program_reads_json(ann, broken, capsys):
         "expected": "text or a list of texts",
         "got": "5",
     }
+
+
+def test_keys_that_mean_nothing_are_named_and_kept(tmp_path, capsys):
+    file = tmp_path / "cay.json"
+    file.write_text('{"name": "Cay", "topcs": ["tea"], "mood": 7, "$schema": "x"}')
+    run("load_character", file)
+    assert capsys.readouterr().err == (
+        "Cay: keys that mean nothing here are kept as they are: topcs (is it topics?), mood\n"
+    )
+    assert Character.objects.get().document["topcs"] == ["tea"]
 
 
 def test_a_conflict_is_an_error_in_one_sentence(ann, tmp_path):
