@@ -6,7 +6,6 @@ that publishes to the same broker, as the web does.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -20,8 +19,8 @@ from kombu import Connection
 
 from eliza_site.celery import app
 from tests.doubles.brokers import Broker, RabbitBroker, ValkeyBroker, find_rabbitmq
+from tests.doubles.fleets import ROOT, Fleet, make_fleet, own_database
 from tests.doubles.openai_server import OpenAIServer
-from tests.flows.conftest import ROOT, Fleet, _database
 
 pytestmark = pytest.mark.fleet
 
@@ -84,26 +83,10 @@ class Speaker:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A database and a model for all journeys; cache and streams stay where they are."""
-    with _database() as database_url, OpenAIServer() as model:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": database_url,
-            "HOST": "127.0.0.1",
-            "OPENAI_BASE_URL": model.base_url,
-            "OPENAI_API_KEY": "",
-            "MODEL_SMALL": "stub",
-            "MODEL_LARGE": "stub",
-            "EMBEDDING_MODEL": "hashed",
-            "WORKER_THREADS": "8",
-            "LANE_LEASE_SECONDS": "4",
-            "DISPATCH_PERIOD_SECONDS": "1",
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        }
-        running = Fleet(url="", environment=environment, model=model, logs=tmp_path_factory.mktemp("brokers"))
-        for arguments in (["migrate", "--verbosity", "0"], ["load_character", "characters"]):
-            done = running.manage(*arguments, timeout=120)
-            assert done.returncode == 0, done.stderr
-        yield running
+    with own_database() as database_url, OpenAIServer() as model:
+        yield make_fleet(
+            model, tmp_path_factory.mktemp("brokers"), DATABASE_URL=database_url, WORKER_THREADS="8"
+        )
 
 
 # One journey of each kind is short enough for every run.

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from eliza_site.fleet.readiness import Site, await_ready
+from tests.doubles.fleets import ROOT, Fleet, make_fleet, running
 from tests.doubles.openai_server import OpenAIServer
-from tests.flows.conftest import ROOT, Fleet, _child, _free_port, _require_alive
 from tests.parallel import FLEETS_DATABASE, on_database
 
 PAGES = (
@@ -29,43 +28,17 @@ pytestmark = pytest.mark.fleet
 @pytest.fixture
 def small_fleet(tmp_path: Path) -> Iterator[Fleet]:
     """Web and the one worker, with a database in a file."""
+    servers = ("REDIS_URL", "CELERY_BROKER_URL")
     with OpenAIServer() as model:
-        port = _free_port()
-        servers = ("REDIS_URL", "CELERY_BROKER_URL")
-        environment = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/eliza.sqlite3",
+        made = make_fleet(
+            model,
+            tmp_path,
+            DATABASE_URL=f"sqlite:///{tmp_path}/eliza.sqlite3",
             **{name: on_database(os.environ.get(name, ""), FLEETS_DATABASE - 1) for name in servers},
-            "RUN_DIR": str(tmp_path),
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "OPENAI_BASE_URL": model.base_url,
-            "OPENAI_API_KEY": "",
-            "MODEL_SMALL": "stub",
-            "MODEL_LARGE": "stub",
-            "EMBEDDING_MODEL": "hashed",
-            "WORKER_THREADS": "8",
-            "LANE_LEASE_SECONDS": "4",
-            "DISPATCH_PERIOD_SECONDS": "1",
-            "PERSON_MESSAGES_PER_MINUTE": "1000",
-            "SHUTDOWN_GRACE_SECONDS": "2",
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        }
-        fleet = Fleet(url=f"http://127.0.0.1:{port}", environment=environment, model=model, logs=tmp_path)
-        for arguments in (["migrate", "--verbosity", "0"], ["load_character", "characters"]):
-            done = fleet.manage(*arguments, timeout=120)
-            assert done.returncode == 0, done.stderr
-        web = _child("web", "web", tmp_path, environment)
-        try:
-            fleet.start_worker()
-            site = Site(base_url=fleet.url, host_name="127.0.0.1")
-            await_ready(site, worker_count=1, look_after=lambda: _require_alive([web, *fleet.workers]))
-            yield fleet
-        finally:
-            for child in [web, *fleet.workers]:
-                child.ask_to_stop()
-            for child in [web, *fleet.workers]:
-                child.stop()
+            WORKER_THREADS="8",
+        )
+        with running(made, workers=1):
+            yield made
 
 
 @contextmanager
