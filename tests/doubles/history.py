@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 from django.contrib.auth.models import Group, User
@@ -47,25 +48,42 @@ PROMPT = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How many rows there are to be, what their names begin with, and when all was."""
+
+    count: int
+    prefix: str
+    now: datetime
+
+
 def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     """Make `count` rows of each table, and as many rows below the first of each that has any."""
-    now = timezone.now()
-    rows = SimpleNamespace()
-    numbers = range(count)
+    rows, size = SimpleNamespace(), Size(count=count, prefix=prefix, now=timezone.now())
+    for make in (_personas, _places, _turns, _work, _memories, _documents, _learnt, _plugins, _staff):
+        make(rows, size)
+    made = [made[0] for made in vars(rows).values()]
+    rows.firsts = {type(first): first.pk for first in made}
+    return rows
 
-    def create(model, made):
-        return model.objects.bulk_create(list(made))
 
+def create(model, made):
+    """Store the rows at once."""
+    return model.objects.bulk_create(list(made))
+
+
+def _personas(rows, size):
+    """Characters with their versions, agents and their connections."""
     rows.characters = create(
         Character,
         (
             Character(
-                name=f"{prefix} Ada {n}",
-                slug=f"{prefix}-ada-{n}",
-                document={"name": f"{prefix} Ada {n}", "bio": ["Notes in the margins."]},
+                name=f"{size.prefix} Ada {n}",
+                slug=f"{size.prefix}-ada-{n}",
+                document={"name": f"{size.prefix} Ada {n}", "bio": ["Notes in the margins."]},
                 version=1,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.versions = create(
@@ -76,7 +94,7 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 number=n + 1,
                 document={**rows.characters[0].document, "topics": [f"topic {n}"]},
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.agents = create(
@@ -93,26 +111,41 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
         Connection,
         (
             Connection(agent=rows.agents[0], platform="web", transport="fake", name=f"more {n}")
-            for n in numbers
+            for n in range(size.count)
         ),
     )
+
+
+def _places(rows, size):
+    """Worlds, rooms, and the people in them."""
     rows.worlds = create(
-        World, (World(platform="discord", external_id=f"{prefix}{n}", name=f"World {n}") for n in numbers)
+        World,
+        (
+            World(platform="discord", external_id=f"{size.prefix}{n}", name=f"World {n}")
+            for n in range(size.count)
+        ),
     )
     rows.rooms = create(
         Room,
         (
-            Room(world=world, platform="discord", external_id=f"{prefix}{n}", name=f"Room {n}")
+            Room(world=world, platform="discord", external_id=f"{size.prefix}{n}", name=f"Room {n}")
             for n, world in enumerate(rows.worlds)
         ),
     )
-    rows.people = create(Person, (Person(name=f"{prefix} Person {n}") for n in numbers))
+    rows.people = create(Person, (Person(name=f"{size.prefix} Person {n}") for n in range(size.count)))
     Person.objects.filter(pk__in=[person.pk for person in rows.people[1:]]).update(merged_into=rows.people[0])
     create(
         Account,
-        (Account(person=rows.people[0], platform="discord", external_id=f"{prefix}{n}") for n in numbers),
+        (
+            Account(person=rows.people[0], platform="discord", external_id=f"{size.prefix}{n}")
+            for n in range(size.count)
+        ),
     )
     create(Participant, (Participant(room=rows.rooms[0], person=person) for person in rows.people))
+
+
+def _turns(rows, size):
+    """Lanes, what was said in them, and the turns that answered."""
     rows.lanes = create(
         Lane,
         (
@@ -120,9 +153,9 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 agent=agent,
                 person=person,
                 last_sequence=1,
-                next_run_at=now,
-                woke_at=now,
-                bucket_started_at=now,
+                next_run_at=size.now,
+                woke_at=size.now,
+                bucket_started_at=size.now,
             )
             for agent, person in zip(rows.agents, rows.people, strict=True)
         ),
@@ -137,12 +170,12 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 person=rows.people[n],
                 direction=Message.Direction.IN,
                 text="Can a machine originate anything?",
-                external_id=f"{prefix}{n}",
+                external_id=f"{size.prefix}{n}",
                 platform_data={"id": n},
-                said_at=now,
-                received_at=now,
+                said_at=size.now,
+                received_at=size.now,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     states = [Turn.State.DONE, Turn.State.DEAD, Turn.State.WAITING, Turn.State.RUNNING, Turn.State.STOPPED]
@@ -166,11 +199,11 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 else "",
                 error_count=n % 3,
                 character_version=rows.versions[n],
-                received_at=now - timedelta(seconds=3),
-                started_at=now - timedelta(seconds=2),
-                ended_at=now if n % len(states) < 2 else None,
+                received_at=size.now - timedelta(seconds=3),
+                started_at=size.now - timedelta(seconds=2),
+                ended_at=size.now if n % len(states) < 2 else None,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.replies = create(
@@ -185,12 +218,16 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 text="It can do whatever we know how to order it to perform.",
                 turn=turn,
                 position=0,
-                said_at=now,
-                received_at=now,
+                said_at=size.now,
+                received_at=size.now,
             )
             for turn in rows.turns
         ),
     )
+
+
+def _work(rows, size):
+    """What stands below a turn: deliveries, steps, approvals, model calls."""
     delivery_states = list(Delivery.State)
     rows.deliveries = create(
         Delivery,
@@ -200,7 +237,7 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 connection=reply.connection,
                 room=reply.room,
                 state=delivery_states[n % len(delivery_states)],
-                next_run_at=now,
+                next_run_at=size.now,
                 answer={"id": n},
             )
             for n, reply in enumerate(rows.replies)
@@ -217,7 +254,7 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 output={"found": ["Engines", "Bernoulli numbers"]},
                 milliseconds=3.2 * n,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.approvals = create(
@@ -232,10 +269,10 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 arguments={"amount": n},
                 argument_hash="0" * 64,
                 kind=Approval.Kind.DANGEROUS,
-                requested_at=now,
-                expires_at=now + timedelta(minutes=10),
+                requested_at=size.now,
+                expires_at=size.now + timedelta(minutes=10),
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     create(
@@ -255,9 +292,13 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 output_tokens=24,
                 milliseconds=1412.0,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
+
+
+def _memories(rows, size):
+    """Memories, of which the first superseded the others."""
     rows.memories = create(
         Memory,
         (
@@ -272,7 +313,7 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 embedding=[0.1] * 8,
                 embedding_model="hashed",
                 source_messages=[str(message.pk)],
-                said_at=now,
+                said_at=size.now,
             )
             for message in rows.messages
         ),
@@ -280,21 +321,25 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     Memory.objects.filter(pk__in=[kept.pk for kept in rows.memories[1:]]).update(
         superseded_by=rows.memories[0]
     )
+
+
+def _documents(rows, size):
+    """Documents, the first with chunks."""
     rows.documents = create(
         Document,
         (
             Document(
                 agent=rows.agents[n],
                 room=rows.rooms[n],
-                name=f"{prefix}{n}.md",
+                name=f"{size.prefix}{n}.md",
                 title=f"Notes {n}",
                 format="markdown",
                 content_hash="0" * 64,
-                chunk_count=count,
+                chunk_count=size.count,
                 edition="current",
-                indexed_at=now,
+                indexed_at=size.now,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     create(
@@ -314,6 +359,10 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
             for n, kept in enumerate(rows.memories)
         ),
     )
+
+
+def _learnt(rows, size):
+    """What was learnt: facts, episodes, conversations, relationships, goals; and vector spaces."""
     rows.facts = create(
         Fact,
         (
@@ -321,8 +370,8 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 memory=memory,
                 subject=memory.person,
                 attribute="lives_in",
-                last_seen_at=now,
-                ended_at=now if number else None,
+                last_seen_at=size.now,
+                ended_at=size.now if number else None,
                 ended_by_message=rows.messages[0].pk if number else None,
             )
             for number, memory in enumerate(rows.memories)
@@ -335,26 +384,34 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 memory=memory,
                 first_message=rows.messages[0].pk,
                 last_message=rows.messages[0].pk,
-                began_at=now,
-                ended_at=now,
+                began_at=size.now,
+                ended_at=size.now,
             )
             for memory in rows.memories
         ),
     )
     rows.conversations = create(
         Conversation,
-        (Conversation(agent=rows.agents[n], room=rows.rooms[n], heard_at=now) for n in numbers),
+        (
+            Conversation(agent=rows.agents[n], room=rows.rooms[n], heard_at=size.now)
+            for n in range(size.count)
+        ),
     )
     rows.spaces = create(
         VectorSpace,
         (
             VectorSpace(
-                name=f"{prefix}-{n}", model=prefix, dimensions=64, kind="hashed", state="removed", rate=4.2
+                name=f"{size.prefix}-{n}",
+                model=size.prefix,
+                dimensions=64,
+                kind="hashed",
+                state="removed",
+                rate=4.2,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
-    others = create(Person, (Person(name=f"{prefix} Other {n}") for n in numbers))
+    others = create(Person, (Person(name=f"{size.prefix} Other {n}") for n in range(size.count)))
     rows.relationships = create(
         Relationship,
         (
@@ -366,31 +423,38 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 strength=0.62,
                 tags=["work"],
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.goals = create(
         Goal,
         (
             Goal(agent=rows.agents[n], person=rows.people[n], room=rows.rooms[n], name=f"Learn {n}")
-            for n in numbers
+            for n in range(size.count)
         ),
     )
-    create(Objective, (Objective(goal=rows.goals[0], position=n, description=f"Part {n}") for n in numbers))
+    create(
+        Objective,
+        (Objective(goal=rows.goals[0], position=n, description=f"Part {n}") for n in range(size.count)),
+    )
+
+
+def _plugins(rows, size):
+    """Plugins with their states, tasks and events."""
     rows.plugins = create(
         Plugin,
         (
             Plugin(
-                name=f"{prefix}-plugin-{n}",
+                name=f"{size.prefix}-plugin-{n}",
                 path="plugins.builtin.clock",
                 permissions=["network", "schedule"],
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
     rows.states = create(
         PluginState,
-        (PluginState(plugin=f"p{n}", agent=rows.agents[n], room=rows.rooms[n]) for n in numbers),
+        (PluginState(plugin=f"p{n}", agent=rows.agents[n], room=rows.rooms[n]) for n in range(size.count)),
     )
     rows.tasks = create(
         ScheduledTask,
@@ -401,13 +465,20 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
                 plugin="clock",
                 task="remind",
                 schedule="every 60",
-                next_run_at=now,
+                next_run_at=size.now,
             )
-            for n in numbers
+            for n in range(size.count)
         ),
     )
-    create(TaskRun, (TaskRun(task=rows.tasks[0], slot=now + timedelta(minutes=n)) for n in numbers))
-    rows.events = create(Event, (Event(name="message:received", payload={"n": n}) for n in numbers))
+    create(
+        TaskRun,
+        (TaskRun(task=rows.tasks[0], slot=size.now + timedelta(minutes=n)) for n in range(size.count)),
+    )
+    rows.events = create(Event, (Event(name="message:received", payload={"n": n}) for n in range(size.count)))
+
+
+def _staff(rows, size):
+    """Decisions, API keys and groups."""
     rows.audit = create(
         AuditEntry,
         (
@@ -415,15 +486,12 @@ def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
             for turn in rows.turns
         ),
     )
-    users = create(User, (User(username=f"{prefix}-user-{n}") for n in numbers))
+    rows.users = create(User, (User(username=f"{size.prefix}-user-{n}") for n in range(size.count)))
     rows.keys = create(
         ApiKey,
         (
-            ApiKey(name=f"key {n}", prefix=f"{prefix}{n}", key_hash="0" * 64, user=user)
-            for n, user in enumerate(users)
+            ApiKey(name=f"key {n}", prefix=f"{size.prefix}{n}", key_hash="0" * 64, user=user)
+            for n, user in enumerate(rows.users)
         ),
     )
-    rows.groups = create(Group, (Group(name=f"{prefix} group {n}") for n in numbers))
-    made = [made[0] for made in vars(rows).values()]
-    rows.firsts = {type(first): first.pk for first in made} | {User: users[0].pk}
-    return rows
+    rows.groups = create(Group, (Group(name=f"{size.prefix} group {n}") for n in range(size.count)))
