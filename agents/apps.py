@@ -21,7 +21,7 @@ class AgentsConfig(AppConfig):
         from celery.signals import worker_init, worker_ready, worker_shutting_down
         from django.conf import settings
 
-        from agents import crashpoints, dispatcher, followups
+        from agents import checks, crashpoints, dispatcher, followups, tasks  # noqa: F401
         from agents.processes import departures
         from plugins.registry import register_service
 

@@ -196,7 +196,7 @@ def dying(monkeypatch: Any) -> list[str]:
             deaths.remove(name)
             raise Died(name)
 
-    for module in ("reflection", "questions"):
+    for module in ("learning.reflection", "questions"):
         monkeypatch.setattr(f"agents.{module}.reach", reach)
     return deaths
 

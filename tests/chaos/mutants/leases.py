@@ -8,8 +8,8 @@ TURNS = "agents/turns.py"
 LANES = "agents/lanes.py"
 WORK = "tests/agents/test_work.py::"
 LANE_TESTS = "tests/agents/test_lanes.py::"
-KEEPER = "tests/agents/test_keeper.py::"
-EVALUATION = "tests/agents/test_evaluation.py::"
+KEEPER = "tests/agents/processes/test_keeper.py::"
+EVALUATION = "tests/agents/learning/test_evaluation.py::"
 DISPATCHER = "tests/agents/test_dispatcher.py::"
 
 ONE_HOLDER = "one holder at a time: who lost the lane writes nothing"
@@ -36,7 +36,9 @@ MUTATIONS = (
         file=TURNS,
         old=PUT_BACK + HELD,
         new=PUT_BACK + FREE,
-        tests=("tests/agents/test_outages.py::test_what_somebody_else_has_taken_meanwhile_is_left_to_them",),
+        tests=(
+            "tests/agents/processes/test_outages.py::test_what_somebody_else_has_taken_meanwhile_is_left_to_them",
+        ),
     ),
     Mutation(
         name="token of a turn that is parked for an approval",

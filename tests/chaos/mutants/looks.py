@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.chaos.mutants.shape import Mutation
 
 CONVERSATIONS, LEARNING = "memory/conversations.py", "agents/learning/applying.py"
-REFLECTION = "tests/agents/test_reflection.py::"
+REFLECTION = "tests/agents/learning/test_reflection.py::"
 LEARNT_ONCE = "what is said is learnt from once, whoever dies"
 TOLD_ALONE = "nothing of one room shows in another"
 
@@ -74,7 +74,9 @@ MUTATIONS = (
         file=LEARNING,
         old="        is_known = effect.subject_id is None or effect.subject_id in people\n",
         new="        is_known = True\n        people = {**people, effect.subject_id: effect.subject_id}\n",
-        tests=("tests/agents/test_learning.py::test_whoever_is_not_in_the_conversation_is_not_learnt_of",),
+        tests=(
+            "tests/agents/learning/test_applying.py::test_whoever_is_not_in_the_conversation_is_not_learnt_of",
+        ),
     ),
     Mutation(
         name="facts merged over places",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tests.chaos.mutants.shape import Mutation
 
 INBOX = "tests/agents/test_inbox.py::"
-DEPARTURES = "tests/agents/test_departures.py::"
+DEPARTURES = "tests/agents/processes/test_departures.py::"
 INTERRUPTING = "tests/agents/test_interrupting.py::"
 COLLECTING = "tests/agents/test_collecting.py::"
-SUSPECTS = "tests/agents/test_suspects.py::"
-NURSERY = "tests/agents/test_nursery.py::"
+SUSPECTS = "tests/agents/processes/test_suspects.py::"
+NURSERY = "tests/agents/processes/test_nursery.py::"
 WORKING = "tests/agents/test_work.py::"
 
 STORED_ONCE = "what was acknowledged is stored, once"
@@ -148,7 +148,7 @@ MUTATIONS = (
         old="    if is_held:\n",
         new="    if count:\n",
         tests=(
-            "tests/agents/test_departures.py::"
+            "tests/agents/processes/test_departures.py::"
             "test_a_thread_that_hangs_with_a_turn_that_others_took_keeps_no_process",
         ),
     ),
@@ -245,7 +245,9 @@ MUTATIONS = (
         file="agents/processes/keeper.py",
         old="watch.is_stopped = watch.turn_id in stopped",
         new="watch.is_stopped = False",
-        tests=("tests/agents/test_keeper.py::test_a_lease_is_renewed_a_loss_noticed_and_a_stop_heard",),
+        tests=(
+            "tests/agents/processes/test_keeper.py::test_a_lease_is_renewed_a_loss_noticed_and_a_stop_heard",
+        ),
     ),
     Mutation(
         name="stop that is not obeyed",

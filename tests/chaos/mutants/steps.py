@@ -173,7 +173,7 @@ MUTATIONS = (
         old="crash_count = crash_count + %(crashes)s\nWHERE id = %(turn)s AND state = 'running'",
         new="crash_count = crash_count + %(crashes)s\nWHERE id = %(turn)s",
         tests=(
-            "tests/agents/test_outages.py::test_a_commit_whose_answer_was_lost_is_read_again_and_not_assumed",
+            "tests/agents/processes/test_outages.py::test_a_commit_whose_answer_was_lost_is_read_again_and_not_assumed",
         ),
     ),
     Mutation(
@@ -183,7 +183,7 @@ MUTATIONS = (
         old="turns.put_back(turn, error=reason, is_counted=False)",
         new="turns.put_back(turn, error=reason)",
         tests=(
-            "tests/agents/test_outages.py::test_a_connection_that_is_cut_while_the_turn_ends_costs_no_attempt",
+            "tests/agents/processes/test_outages.py::test_a_connection_that_is_cut_while_the_turn_ends_costs_no_attempt",
         ),
     ),
     Mutation(
