@@ -25,7 +25,8 @@ NEED_POSTGRESQL: dict[str, str] = {
     "agents/processes/test_keeper": ITS_OWN,
     "agents/processes/test_outages": ITS_OWN,
     "agents/exports/test_exports::test_every_column_of_her_rows_is_in_it_or_left_out_for_a_reason": ITS_OWN,
-    "agents/people/test_merging::test_a_message_that_waits_for_the_merge": TWO_WRITERS,
+    "agents/people/test_merging::"
+    "test_a_message_that_waits_for_the_merge_goes_to_the_one_who_stands_for_both": TWO_WRITERS,
     "agents/people/test_merging::test_a_newcomers_first_lane_and_a_merge_come_one_after_the_other": TWO_WRITERS,
     "agents/test_states::test_one_who_is_nowhere_known_keeps_nothing": ITS_OWN,
     "agents/test_words_in_logs::test_a_database_that_repeats_a_row": ITS_OWN,
@@ -43,7 +44,8 @@ NEED_POSTGRESQL: dict[str, str] = {
     "memory/documents/test_citations::test_chunks_that_are_still_being_made_are_in_nobodys_sight": SHARES,
     "memory/vector_spaces/test_dimensions::test_a_migration_makes_the_index_of_the_settings_size": ITS_OWN,
     "memory/vector_spaces/test_dimensions::test_a_migration_makes_the_index_of_the_space_in_use": ITS_OWN,
-    "memory/vector_spaces/test_dimensions::test_long_vectors_are_indexed_as_half_floats": ITS_OWN,
+    "memory/vector_spaces/test_dimensions::"
+    "test_long_vectors_are_indexed_as_half_floats_and_longer_ones_refused": ITS_OWN,
     "memory/test_retrieval::test_a_recall_costs_two_statements_however_much_there_is": COUNTED,
     "agents/memories/test_reembedding": TWO_MODELS,
     "flows/test_reembedding": TWO_MODELS,

@@ -19,7 +19,7 @@ from memory.documents.formats import DocumentRefused
 from memory.documents.formats.blocks import Block
 from memory.documents.reading import Reading
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
