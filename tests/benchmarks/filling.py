@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -51,13 +51,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """One agent with all its memories, and the person who asks it."""
+    """One agent with all its memories, and the person who asks it; `small` is another in the same table."""
 
     agent: Agent
     person: Person
     connection: Connection
     places: tuple[Place, ...]
-    figures: dict[str, Any]
+    figures: dict[str, Any] = field(default_factory=dict)
+    small: Filled | None = None
 
 
 def make_agent(name: str) -> Agent:
@@ -70,14 +71,18 @@ def make_agent(name: str) -> Agent:
 
 
 def fill(texts: Sequence[str], vectors: np.ndarray[Any, Any], tell: Callable[[str], None]) -> Filled:
-    """Put so many memories as there are vectors into an empty table: most of them said in one direct chat."""
+    """Put so many memories as there are vectors into an empty table: most of them said in one direct chat.
+
+    Where they are many, another agent with SMALL memories of its own stands beside it.
+    """
     execute("TRUNCATE memory_memory CASCADE")
-    agent, person = make_agent("Eliza"), Person.objects.create(name="Ann")
-    link = Connection.objects.create(agent=agent, platform="bench", transport="fake")
-    places = _places(agent, person, len(vectors))
+    large = _settle("Eliza", len(vectors))
+    small = _settle("Iris", SMALL) if len(vectors) > SMALL else None
     indexes = _drop_indexes()
     started = time.monotonic()
-    _copy(agent, person, places, texts, vectors, tell)
+    _copy(large, texts, vectors, tell)
+    if small is not None:
+        _copy(small, texts, vectors[:SMALL], lambda _told: None)
     copied = time.monotonic()
     tell(f"{len(vectors)} memories copied in {copied - started:.0f} s; the indexes are built")
     execute("SET maintenance_work_mem = '6GB'")
@@ -93,7 +98,14 @@ def fill(texts: Sequence[str], vectors: np.ndarray[Any, Any], tell: Callable[[st
         "index_seconds": round(built - copied, 1),
         **_sizes(),
     }
-    return Filled(agent=agent, person=person, connection=link, places=places, figures=figures)
+    return replace(large, figures=figures, small=small)
+
+
+def _settle(name: str, count: int) -> Filled:
+    """Make an agent whom Ann speaks with, and the places of so many memories."""
+    agent, person = make_agent(name), Person.objects.create(name="Ann")
+    link = Connection.objects.create(agent=agent, platform="bench", transport="fake")
+    return Filled(agent=agent, person=person, connection=link, places=_places(agent, person, count))
 
 
 def execute(sql: str) -> None:
@@ -147,23 +159,21 @@ def _drop_indexes() -> dict[str, str]:
 
 
 def _copy(
-    agent: Agent,
-    person: Person,
-    places: Sequence[Place],
-    texts: Sequence[str],
-    vectors: np.ndarray[Any, Any],
-    tell: Callable[[str], None],
+    filled: Filled, texts: Sequence[str], vectors: np.ndarray[Any, Any], tell: Callable[[str], None]
 ) -> None:
+    person = filled.person
     sources = Jsonb([str(uuid4())])
     step = dt.timedelta(days=700) / max(1, len(vectors))
     where = {
-        row: (place, id) for place in places for row, id in zip(place.rows.tolist(), place.ids, strict=True)
+        row: (place, id)
+        for place in filled.places
+        for row, id in zip(place.rows.tolist(), place.ids, strict=True)
     }
     with copying() as copy:
         for row in range(len(vectors)):
             place, id = where[row]
             said_at = START + row * step
-            said = (id, agent.pk, person.pk, place.room_id, "message", place.scope, person.name)
+            said = (id, filled.agent.pk, person.pk, place.room_id, "message", place.scope, person.name)
             vector = Vector(vectors[row])
             copy.write_row(
                 (

@@ -66,20 +66,24 @@ def begin(filled: Filled, place: Place, asked: Sequence[Question], count: int) -
 
 
 def measure(
-    filled: Filled, place: Place, asked: Sequence[Question], stored: np.ndarray[Any, Any]
+    filled: Filled,
+    place: Place,
+    asked: Sequence[Question],
+    stored: np.ndarray[Any, Any],
+    *,
+    sought: Sequence[Question],
 ) -> dict[str, float]:
-    """Recall each question there, and return what it took and how many of the ten nearest the index finds."""
+    """Recall each question there; return what it took, and of `sought` how many of the ten nearest the index finds."""
     if not row_security.stands():
         raise SystemExit("Row level security does not stand here, so its cost would not be measured.")
     costs = [_recall(filled, place, question) for question in asked]
-    exact = _exact(stored, place.rows, asked)
     return {
         "visible": len(place.ids),
         **_times(costs),
         "cpu_python": median(cost.python for cost in costs),
         "cpu_postgresql": median(cost.postgresql for cost in costs),
         "exact_p50": _time_exact_scan(filled, place, asked[:EXACT_TIMED]),
-        "found": _found(filled, place, asked, exact),
+        "found": _found(filled, place, sought, _exact(stored, place.rows, sought)),
     }
 
 
@@ -88,32 +92,43 @@ def _times(costs: Sequence[Cost]) -> dict[str, float]:
     return {"p50": median(walls), "p95": walls[int(len(walls) * 0.95)]}
 
 
-def measure_turns(filled: Filled, asked: Sequence[Question]) -> dict[str, float]:
-    """Let Ann speak in the direct chat, and return what a turn takes from its receipt to its reply, without a model."""
-    direct = filled.places[0]
-    room = Room.objects.get(pk=direct.room_id)
-    Account.objects.get_or_create(person=filled.person, platform="bench", external_id=str(filled.person.pk))
-    costs = []
+def measure_turns(filled: Filled, asked: Sequence[Question]) -> dict[str, Any]:
+    """Return what a turn takes from its receipt to its reply, without a model, beside one of the small agent's.
+
+    The two take turns, so that a machine whose speed changes changes both.
+    """
+    sides = {"turn": filled} | ({"small_turn": filled.small} if filled.small else {})
+    costs: dict[str, list[Cost]] = {name: [] for name in sides}
     with answering_with(ScriptedModel("I see.")):
         for number in range(TURNS_WARM_UP + TURNS):
-            message = Incoming(
-                connection_id=filled.connection.pk,
-                external_id=uuid4().hex,
-                room=IncomingRoom(external_id=room.external_id, type="DM"),
-                person=IncomingPerson(external_id=str(filled.person.pk), name="Ann"),
-                text=asked[number % len(asked)].text,
-                said_at=timezone.now(),
-            )
-            with _cost() as cost:
-                receipt = receive(message)
-                work.drain_lane(receipt.lane_id)
-            costs.append(cost)
-    costs = costs[TURNS_WARM_UP:]
+            for name, side in sides.items():
+                costs[name].append(_take_turn(side, asked[number % len(asked)]))
     return {
-        "wall": median(cost.wall for cost in costs),
-        "cpu_postgresql": median(cost.postgresql for cost in costs),
-        "cpu": median(cost.python + cost.postgresql for cost in costs),
+        name: {
+            "wall": median(cost.wall for cost in taken[TURNS_WARM_UP:]),
+            "cpu_postgresql": median(cost.postgresql for cost in taken[TURNS_WARM_UP:]),
+            "cpu": median(cost.python + cost.postgresql for cost in taken[TURNS_WARM_UP:]),
+        }
+        for name, taken in costs.items()
     }
+
+
+def _take_turn(filled: Filled, asked: Question) -> Cost:
+    """Let Ann speak in the direct chat."""
+    person = filled.person
+    room = Room.objects.get(pk=filled.places[0].room_id)
+    Account.objects.get_or_create(person=person, platform="bench", external_id=str(person.pk))
+    message = Incoming(
+        connection_id=filled.connection.pk,
+        external_id=uuid4().hex,
+        room=IncomingRoom(external_id=room.external_id, type="DM"),
+        person=IncomingPerson(external_id=str(person.pk), name=person.name),
+        text=asked.text,
+        said_at=timezone.now(),
+    )
+    with _cost() as cost:
+        work.drain_lane(receive(message).lane_id)
+    return cost
 
 
 def _recall(filled: Filled, place: Place, question: Question) -> Cost:
