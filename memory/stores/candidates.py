@@ -33,7 +33,7 @@ _PARAMETER = re.compile(r"\$(\w+)\$")
 
 EXACT_STEPS = ((200_000, 2000), (math.inf, 5000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
-BREADTHS = ((200_000, 120), (500_000, 250), (math.inf, 450))
+BREADTHS = ((200_000, 100), (500_000, 200), (math.inf, 300))
 """Of up to so many memories, all agents' together, the index of vectors keeps so many of the nearest in view while it
 searches (`hnsw.ef_search`): the more there are, the more it takes to find the nearest."""
 MATCHED_UP_TO = 2000
