@@ -42,9 +42,9 @@ def check_character(data: object) -> list[CharacterFault]:
 
 def unknown_keys(character: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that none of the lines knows, each with the known one that it may be meant for, or ""."""
-    known = {"name", *_RULES}
+    known = {"name", *_RULES, *_UNUSED}
     return {
-        key: next(iter(difflib.get_close_matches(key, known, n=1)), "")
+        key: next(iter(difflib.get_close_matches(key, {"name", *_RULES}, n=1)), "")
         for key in character
         if key not in known and not key.startswith(("$", "_"))
     }
@@ -232,3 +232,13 @@ _RULES: dict[str, Rule] = {
     "advancedPlanning": _truth,
     "advancedMemory": _truth,
 }
+_UNUSED = {
+    "email",
+    "imageModelProvider",
+    "imageVisionModelProvider",
+    "instagramProfile",
+    "modelEndpointOverride",
+    "nft",
+    "simsaiProfile",
+}
+"""Keys of elizaOS' 0.25 line that are kept and mean nothing here."""

@@ -1,1 +1,1 @@
-"""What agents learn after they have answered: of ended turns, and of conversations when they are over."""
+"""What agents learn after they have answered: of ended turns, and of conversations after some messages or a pause."""

@@ -23,35 +23,38 @@ MAX_SERVER_WORDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """Where a server's address, its key and its model are said; a cure names it."""
+class SetBy:
+    """Which settings say a server's address, key, model and time; a cure names them."""
 
     address: str
     key: str
     model: str
+    seconds: str
 
 
-OF_TEXT = Said(
+OF_TEXT = SetBy(
     address="OPENAI_BASE_URL or LOCAL_MODEL_BASE_URL",
     key="OPENAI_API_KEY",
     model="MODEL_SMALL and MODEL_LARGE",
+    seconds="MODEL_TIMEOUT_SECONDS",
 )
-OF_VECTORS = Said(
+OF_VECTORS = SetBy(
     address="EMBEDDING_BASE_URL or OPENAI_BASE_URL, or what `reembed_memories` was given",
     key="EMBEDDING_API_KEY or OPENAI_API_KEY, or what `reembed_memories` was given",
     model="EMBEDDING_MODEL, or what `reembed_memories` is given,",
+    seconds="30 s",
 )
 
 
-def translate(error: Exception, *, base_url: str, model: str, said: Said = OF_TEXT) -> ModelError:
+def translate(error: Exception, *, base_url: str, model: str, set_by: SetBy = OF_TEXT) -> ModelError:
     """Make the `ModelError` of any error that the client or its connection raises."""
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error, base_url=base_url, model=model, said=said)
+        return _of_status(error, base_url=base_url, model=model, set_by=set_by)
     cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__
     if isinstance(error, httpx2.InvalidURL) or isinstance(cause, httpx2.UnsupportedProtocol):
         return ModelError(
             f"{base_url} is no address of a server ({cause or error}): write one like "
-            f"http://127.0.0.1:11434/v1 ({said.address}).",
+            f"http://127.0.0.1:11434/v1 ({set_by.address}).",
             failure=ModelFailure.REFUSED,
             permanent=True,
         )
@@ -59,12 +62,12 @@ def translate(error: Exception, *, base_url: str, model: str, said: Said = OF_TE
         reason = str(cause) or "no connection in time"
         return ModelError(
             f"{base_url} cannot be reached ({reason}). Is the server running, and is its address right "
-            f"({said.address})?",
+            f"({set_by.address})?",
             failure=ModelFailure.UNREACHABLE,
         )
     if isinstance(cause, httpx2.TimeoutException):
         return ModelError(
-            f"{base_url} did not answer for {model} within its time (MODEL_TIMEOUT_SECONDS).",
+            f"{base_url} did not answer for {model} within its time ({set_by.seconds}).",
             failure=ModelFailure.TIMEOUT,
         )
     if isinstance(cause, httpx2.DecodingError):
@@ -75,14 +78,14 @@ def translate(error: Exception, *, base_url: str, model: str, said: Said = OF_TE
     )
 
 
-def _of_status(error: openai.APIStatusError, *, base_url: str, model: str, said: Said) -> ModelError:
+def _of_status(error: openai.APIStatusError, *, base_url: str, model: str, set_by: SetBy) -> ModelError:
     status, words = error.status_code, words_of(error)
     wait = retry_after_seconds(error.response.headers, now=time.time())
     told = f"{base_url} answered {status} for {model}: {words}"
     if status == 429:
         # Asking again does not fill an empty account.
         is_broke = error.code == "insufficient_quota"
-        cure = f" The account behind the key ({said.key}) has no credit left." if is_broke else ""
+        cure = f" The account behind the key ({set_by.key}) has no credit left." if is_broke else ""
         failure = ModelFailure.RATE_LIMITED
         return ModelError(
             told + cure, failure=failure, permanent=is_broke, retry_after_seconds=wait, quotes_others=True
@@ -94,9 +97,9 @@ def _of_status(error: openai.APIStatusError, *, base_url: str, model: str, said:
             told, failure=ModelFailure.SERVER_ERROR, retry_after_seconds=wait, quotes_others=True
         )
     cures = {
-        401: f" Give a key that this server accepts ({said.key}).",
-        403: f" The key ({said.key}) may not use this model; give another key or another model.",
-        404: f" Set {said.model} to what this server has, and let its address ({said.address}) end where its API"
+        401: f" Give a key that this server accepts ({set_by.key}).",
+        403: f" The key ({set_by.key}) may not use this model; give another key or another model.",
+        404: f" Set {set_by.model} to what this server has, and let its address ({set_by.address}) end where its API"
         " begins, often in /v1.",
     }
     return ModelError(

@@ -65,7 +65,7 @@ class OpenAIEmbedder:
         try:
             body = self._ask(server, texts, deadline)
         except CLIENT_ERRORS as error:
-            reason = translate(error, base_url=self.base_url, model=self._model, said=OF_VECTORS)
+            reason = translate(error, base_url=self.base_url, model=self._model, set_by=OF_VECTORS)
             raise EmbeddingError(str(reason), quotes_others=reason.quotes_others) from error
         rows = self._rows_of(body, len(texts))
         if self.dimensions and rows.shape[1] != self.dimensions:

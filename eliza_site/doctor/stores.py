@@ -14,7 +14,7 @@ from agents.fields import EncryptionKeyError, unseal
 from agents.models import Character
 from eliza_site.doctor.findings import Finding, note, ok, wrong
 from eliza_site.sqlite.one_worker import NOTE
-from memory.embeddings.spaces import failing_spaces, sealed_keys, used_space
+from memory.embeddings.spaces import State, failing_spaces, sealed_keys, used_space
 from memory.stores import row_security
 from memory.vector_spaces.dimensions import check_dimensions
 from transports.models import Connection
@@ -102,10 +102,16 @@ def look_at_vectors() -> list[Finding]:
 
 def _failing_spaces() -> list[Finding]:
     """Tell of another model whose vectors are being made, or should be."""
-    cure = "See `manage.py reembed_memories --status`; --cancel gives the model up."
+    ways = {
+        State.FILLING: "--cancel gives the model up",
+        State.KEPT: "--finish removes the former model's vectors",
+    }
     return [
-        note(f"The embedder of {name} failed {count} times: {error}", cure)
-        for name, count, error in failing_spaces()
+        note(
+            f"The embedder of {name} failed {count} times: {error}",
+            f"See `manage.py reembed_memories --status`; {ways.get(State(state), '--finish goes on')}.",
+        )
+        for name, state, count, error in failing_spaces()
     ]
 
 

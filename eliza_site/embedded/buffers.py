@@ -1,6 +1,7 @@
 """How much memory the embedded PostgreSQL keeps its pages in."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -23,5 +24,8 @@ def shared_buffers(limits: Sequence[Path] = LIMITS) -> str:
 
 
 def _limits(files: Sequence[Path]) -> list[int]:
-    told = [file.read_text().strip() for file in files if file.is_file()]
+    told = []
+    for file in files:
+        with suppress(OSError):
+            told.append(file.read_text().strip())
     return [int(limit) for limit in told if limit.isdecimal()]

@@ -38,8 +38,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# For tests: what is committed need not survive a power cut, but it does survive a kill -9. Without
-# synchronous_commit it would not: a commit returns then before the kernel has the row.
+# For tests, of which many share a machine: little memory; and what is committed need not survive a power cut, but it
+# does survive a kill -9. Without synchronous_commit it would not: a commit returns then before the kernel has the row.
 SETTINGS_OF_THE_MOMENT = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
 

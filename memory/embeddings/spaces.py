@@ -130,10 +130,10 @@ def sealed_keys() -> list[str]:
     return list(rows.values_list("sealed_key", flat=True))
 
 
-def failing_spaces() -> list[tuple[str, int, str]]:
-    """Return the name of each space whose embedder failed, how often since it last answered, and its last error."""
+def failing_spaces() -> list[tuple[str, str, int, str]]:
+    """Return name and state of each space whose embedder failed, how often since it last answered, and why."""
     rows = VectorSpace.objects.exclude(column=None).exclude(error="")
-    return list(rows.values_list("name", "failure_count", "error"))
+    return list(rows.values_list("name", "state", "failure_count", "error"))
 
 
 def _read() -> tuple[Any, ...]:

@@ -65,8 +65,9 @@ FROM found JOIN memory_memory AS memory ON memory.id = found.id {behind_wall}
 """
 """Where little may surface, all of it is compared, which is exact and quick; else the indexes are asked: an index
 that has to walk past what may not surface here costs the more the less of it may. How much it is at most is counted
-in indexes alone, and with it is chosen how broadly the index of vectors is searched, for this statement alone, before
-it is. Where `words` come from behind the second wall, what it doesn't hand out is no candidate.
+in indexes alone, and with it is chosen how broadly the index of vectors is searched, before it is: for the rest of the
+transaction, which a recall does not share. Where `words` come from behind the second wall, what it doesn't hand out is
+no candidate.
 
 What is asked comes by named parameters, each of the very type that it is compared as, so that PostgreSQL reads it
 once; what never changes stands in the statement (`_sql`). So a plan which is kept over calls is a good one.

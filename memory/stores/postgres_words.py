@@ -22,8 +22,8 @@ MOST_NAMES = 500
 COMMON_FOR_SECONDS = 600.0
 """How long a process works with the statistics that it read."""
 RARE_SHARE = 0.0003
-"""What a word is taken for that the statistics don't know: they know those of some 0.001 and more. Of a million
-memories, half of such words have 280 or fewer."""
+"""What a word is taken for that the statistics don't know: of a million memories, half of such words have a
+hundred or fewer."""
 UNKNOWN_FOR_SECONDS = 30.0
 """How soon it looks again where there were none."""
 

@@ -45,8 +45,8 @@ log = structlog.get_logger(__name__)
 
 # So long a run takes; then it goes to the end of its queue, behind what others wait for.
 RUN_SECONDS = 5.0
-# Longer than a request takes by the embedder's own limits. Whoever loses it writes nothing more.
-LEASE_SECONDS = 45
+# Longer than two requests take by the embedder's own limits, of 30 s each. Whoever loses it writes nothing more.
+LEASE_SECONDS = 90
 # An embedder that failed is asked again after so long, and twice as long each time.
 REST_SECONDS, LONGEST_REST_SECONDS = 5, 300
 # So many refused texts are named.

@@ -28,8 +28,8 @@ EMBED_TASK = "memory.embed_memories"
 LOCAL_BATCH, REMOTE_BATCH = 32, 128
 # A text that the embedder refuses alone, while it takes others, is left for so long.
 REFUSED_REST_SECONDS = 600.0
-# So long those that it refuses are looked for; the lease of a space that is filled outlasts it by a request's time.
-HALVING_SECONDS = 15.0
+# So many times more texts go at once after a batch that went well, up to the usual number.
+QUICKENS = 4
 CLEAR_BATCH = 2000
 
 Text = tuple[UUID, str]
@@ -86,6 +86,8 @@ class Resting:
 
 
 resting = Resting()
+paces: dict[str, int] = {}
+"""How many texts of a column go at once at most, where a batch of it failed in this process."""
 
 
 def is_local(space: Space) -> bool:
@@ -94,8 +96,9 @@ def is_local(space: Space) -> bool:
 
 
 def batch_size(space: Space) -> int:
-    """Return how many texts go to the space's embedder at once."""
-    return LOCAL_BATCH if is_local(space) else REMOTE_BATCH
+    """Return how many texts go to the space's embedder at once: fewer for a while after a batch that failed."""
+    most = LOCAL_BATCH if is_local(space) else REMOTE_BATCH
+    return min(most, paces.get(space.column, most))
 
 
 def has_waiting(column: str) -> bool:
@@ -113,17 +116,30 @@ def find_waiting(column: str, limit: int) -> list[Text]:
 
 
 def embed_texts(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
-    """Embed the texts together; where that fails though the embedder answers, find those that it refuses by halving.
+    """Embed the texts together, in one request; where that fails though the embedder answers, make none.
 
-    What is refused is left alone for a while and holds up no others. What there was no time for waits as before.
+    The next batch is then half as large, and one that is a single text is refused and left alone for a while: so
+    neither a text that is refused nor a server that is slow holds up the others. It takes two requests' time at most.
     Raises: EmbeddingError where the embedder is away; UnexpectedVectorSize.
     """
     try:
-        return _embed(embedder, space, texts)
-    except EmbeddingError:
+        made = _embed(embedder, space, texts)
+    except EmbeddingError as error:
         if not _answers(embedder):
             raise
-    return _embed_the_others(embedder, space, texts)
+        if len(texts) == 1:
+            (id, _text), *_ = texts
+            log.warning(
+                "embedding_refused", memory_id=str(id), rest_seconds=REFUSED_REST_SECONDS, error=error
+            )
+            resting.add(space.column, id)
+        else:
+            log.warning("batch_failed", space=space.name, count=len(texts), error=error)
+        paces[space.column] = max(1, len(texts) // 2)
+        return []
+    if space.column in paces:
+        paces[space.column] = max(paces[space.column], QUICKENS * len(texts))
+    return made
 
 
 def _embed(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
@@ -135,37 +151,6 @@ def _embed(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
                 "promised: set EMBEDDING_MODEL and EMBEDDING_DIMENSIONS to what the embedder makes."
             )
     return [(id, vector) for (id, _), vector in zip(texts, vectors, strict=True)]
-
-
-def _embed_the_others(embedder: Embedder, space: Space, texts: Sequence[Text]) -> Made:
-    made: Made = []
-    refused: list[UUID] = []
-    until = time.monotonic() + HALVING_SECONDS
-    parts = _halves(texts)
-    while parts and time.monotonic() < until:
-        part = parts.pop()
-        try:
-            made += _embed(embedder, space, part)
-        except EmbeddingError:
-            if len(part) > 1:
-                parts += _halves(part)
-            elif _answers(embedder):
-                refused.append(part[0][0])
-            else:
-                # It went away meanwhile, which says nothing of the text.
-                break
-    if not made and not refused:
-        raise EmbeddingError(f"{embedder.name} took none of {len(texts)} texts within {HALVING_SECONDS:g} s.")
-    for id in refused:
-        log.warning("embedding_refused", memory_id=str(id), rest_seconds=REFUSED_REST_SECONDS)
-        resting.add(space.column, id)
-    return made
-
-
-def _halves(texts: Sequence[Text]) -> list[Sequence[Text]]:
-    """Return the second half and the first, the order in which they are taken off; of one text, that."""
-    middle = len(texts) // 2
-    return [part for part in (texts[middle:], texts[:middle]) if part]
 
 
 def _answers(embedder: Embedder) -> bool:

@@ -213,11 +213,15 @@ def _cost(cost: Cost | None = None) -> Iterator[Cost]:
 
 def _session_seconds() -> float:
     """Return the CPU seconds that the database's sessions have used: the kernel's account, in nanoseconds."""
-    return sum(int(_told(pid, "schedstat").split()[0] or 0) for pid in _sessions()) / 1e9
+    return sum(int(_told(pid, "schedstat").split()[0]) for pid in _sessions()) / 1e9
 
 
 def _sessions() -> list[str]:
     children = _told(_postmaster(), f"task/{_postmaster()}/children").split()
+    if not children:
+        raise SystemExit(
+            "The kernel does not tell the children of a process, so PostgreSQL's CPU can't be measured."
+        )
     return [
         pid
         for pid in children
@@ -237,7 +241,7 @@ def _told(pid: object, name: str) -> str:
     try:
         return Path(f"/proc/{pid}/{name}").read_text()
     except OSError:
-        return "0"
+        return "" if name.endswith("children") else "0"
 
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

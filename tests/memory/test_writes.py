@@ -29,13 +29,18 @@ class Moody:
         self.inner = inner
         self.is_away = False
         self.refuses = ""
+        self.most = 1000
         self.batches: list[int] = []
         self.meanwhile: Any = lambda: None
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         self.batches.append(len(texts))
         self.meanwhile()
-        if self.is_away or (self.refuses and any(self.refuses in text for text in texts)):
+        if (
+            self.is_away
+            or len(texts) > self.most
+            or (self.refuses and any(self.refuses in text for text in texts))
+        ):
             raise EmbeddingError("not now")
         return self.inner.embed(texts)
 
@@ -45,6 +50,7 @@ def embedder(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Moody:
     moody = Moody(scene.embedder)
     monkeypatch.setattr(writes, "get_embedder", lambda: moody)
     monkeypatch.setattr(pending, "resting", pending.Resting())
+    monkeypatch.setattr(pending, "paces", {})
     return moody
 
 
@@ -102,7 +108,11 @@ def test_what_is_refused_is_found_by_halving(scene: Any, embedder: Moody) -> Non
     embedder.refuses = "poison"
     assert writes.embed_pending() == 126
     assert set(Memory.objects.filter(embedding=None).values_list("text", flat=True)) == {"poison"}
-    assert len(embedder.batches) < 36, "twice two halves for each halving, and not one by one"
+    assert len(embedder.batches) < 64, "by halving, and not one by one"
+    remember([scene.draft(f"later {number}") for number in range(400)])
+    embedder.batches.clear()
+    assert writes.embed_pending() == 400
+    assert len(embedder.batches) <= 7, "and soon as many at once as before"
 
 
 def test_the_only_text_that_waits_is_refused_too(scene: Any, embedder: Moody) -> None:
@@ -127,12 +137,11 @@ def test_an_embedder_that_goes_away_meanwhile_refuses_nothing(scene: Any, embedd
     assert writes.embed_pending() == 8, "none of them rests"
 
 
-def test_halving_ends_in_time(scene: Any, embedder: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
-    remember([scene.draft("poison" if number == 0 else f"text {number}") for number in range(8)])
-    monkeypatch.setattr(pending, "HALVING_SECONDS", 0.0)
-    embedder.refuses = "poison"
-    assert writes.embed_pending() == 0
-    assert embedder.batches == [8, 1]
+def test_a_server_that_is_too_slow_for_many_texts_gets_fewer(scene: Any, embedder: Moody) -> None:
+    remember([scene.draft(f"text {number}") for number in range(40)])
+    embedder.most = 3
+    assert writes.embed_pending() == 40
+    assert writes.find_unembedded_count() == 0
 
 
 def test_a_row_that_another_worker_did_meanwhile_is_left_as_it_is(scene: Any, embedder: Moody) -> None:
