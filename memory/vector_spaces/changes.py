@@ -165,7 +165,11 @@ def switch(*, back: bool = False) -> VectorSpace:
 def _other_to_switch_to(back: bool) -> VectorSpace:
     other = find_other()
     if other is None:
-        raise CannotChange("There is no other space: begin one with --model.")
+        raise CannotChange(
+            "There is nothing to go back to: no other model has vectors here."
+            if back
+            else "There is no other space: begin one with --model."
+        )
     if other.state == State.REMOVING:
         raise CannotChange(f"The vectors of {other.name} are being removed: --finish goes on with it.")
     used = VectorSpace.objects.get(state=State.USED)

@@ -204,6 +204,8 @@ def test_who_switches_or_undoes_twice_changes_nothing_more(scene: Any) -> None:
 def test_a_switch_is_refused_while_vectors_are_missing(scene: Any) -> None:
     with pytest.raises(CannotChange, match="no other space: begin one with --model"):
         changes.await_vectors()
+    with pytest.raises(CannotChange, match="nothing to go back to"):
+        changes.await_vectors(back=True)
     remember([scene.embedded(text) for text in TEXTS])
     begin()
     with pytest.raises(CannotChange, match=r"3 memories have no vector of hashed-64 yet.*--now"):
