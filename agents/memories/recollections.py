@@ -13,16 +13,15 @@ from django.db.models import Model, Q, QuerySet
 from agents import audit
 from agents.agents import get_agent
 from agents.models import Agent, Message, Person, Room
+from agents.people.families import PRIVATE_TYPES
 from memory.documents.citations import cite
 from memory.embeddings import get_embedder
 from memory.embeddings.base import Embedder, EmbeddingError
-from memory.memories import scope_for
 from memory.provenance import Kept, kept_of
 from memory.retrieval import RecallQuery, Recollection, recall
 from plugins.api import Citation
 from plugins.time_limits import TimeLimitExceeded, call_within
 
-PRIVATE_TYPES = [type for type in Room.Type.values if scope_for(type) == "person"]
 EMBEDDING_SECONDS = 30.0
 """Whoever asks looks at a page meanwhile, and gets what words bring instead."""
 _Row = TypeVar("_Row", bound=Model)
