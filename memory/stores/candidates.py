@@ -52,6 +52,10 @@ counted AS MATERIALIZED (
 ),
 few AS MATERIALIZED ({few}),
 core AS MATERIALIZED ({core}),
+said AS MATERIALIZED (
+    SELECT memory.id, memory.room_id, memory.said_at FROM core JOIN memory_memory AS memory ON memory.id = core.id
+    WHERE memory.kind = 'message' AND memory.room_id IS NOT NULL
+),
 found AS (
     SELECT id, bool_or(is_core) AS is_core
     FROM (SELECT id, true AS is_core FROM core {around}) AS every GROUP BY id
@@ -77,11 +81,11 @@ BEHIND_WALL = """
 JOIN memory_read((SELECT array_agg(id) FROM found), $agent$::uuid, $room$::uuid, $person$::uuid) AS read
     ON read.id = found.id
 """
+# Of `said` alone: whatever the statistics tell, neighbours are looked for of candidates and not of all.
 AROUND = """
 UNION ALL
 SELECT beside.id, false
-FROM core JOIN memory_memory AS said ON said.id = core.id AND said.kind = 'message' AND said.room_id IS NOT NULL
-CROSS JOIN LATERAL (({before}) UNION ALL ({after})) AS beside
+FROM said CROSS JOIN LATERAL (({before}) UNION ALL ({after})) AS beside
 """
 
 

@@ -7,7 +7,10 @@ checks look at them.
 
 from __future__ import annotations
 
-from django.db import connection
+from contextlib import suppress
+
+from django.db import Error, connection
+from django.db.backends.utils import CursorWrapper
 
 from memory.databases import unhurried_cursor
 from memory.stores.postgres import indexed_field
@@ -19,6 +22,7 @@ BUILD_MEMORY = "256MB"
 # million found .980 of the ten nearest with 500 in view; with this it found .992 of the same with 300.
 BUILD_BREADTH = 128
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('memory-indexes', 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('memory-indexes', 0))"
 
 
 def vector_index_name(dimensions: int, column: str = FIRST_COLUMN) -> str:
@@ -110,17 +114,28 @@ def _create(name: str, definition: str) -> bool:
     if is_usable(name):
         return True
     with unhurried_cursor() as cursor:
-        if _concurrently():
-            # The server goes on with a build whose client died, and holds the lock for as long.
-            cursor.execute(_LOCK)
-            if not cursor.fetchone()[0]:
-                return False
-            cursor.execute(f"SET maintenance_work_mem = '{BUILD_MEMORY}'")
-        if is_usable(name):
+        if not _concurrently():
+            _build(cursor, name, definition)
             return True
-        cursor.execute(f"DROP INDEX {_concurrently()} IF EXISTS {name}")
-        cursor.execute(f"CREATE INDEX {_concurrently()} {name} ON memory_memory {definition}")
+        # The server goes on with a build whose client died, and holds the lock for as long.
+        cursor.execute(_LOCK)
+        if not cursor.fetchone()[0]:
+            return False
+        try:
+            cursor.execute(f"SET maintenance_work_mem = '{BUILD_MEMORY}'")
+            _build(cursor, name, definition)
+        finally:
+            # A session that is closed holds it a little longer, and the next build would be left out.
+            with suppress(Error):
+                cursor.execute(_UNLOCK)
     return True
+
+
+def _build(cursor: CursorWrapper, name: str, definition: str) -> None:
+    if is_usable(name):
+        return
+    cursor.execute(f"DROP INDEX {_concurrently()} IF EXISTS {name}")
+    cursor.execute(f"CREATE INDEX {_concurrently()} {name} ON memory_memory {definition}")
 
 
 def _concurrently() -> str:
