@@ -60,7 +60,20 @@ class Size:
 def make_history(count: int, prefix: str = "a") -> SimpleNamespace:
     """Make `count` rows of each table, and as many rows below the first of each that has any."""
     rows, size = SimpleNamespace(), Size(count=count, prefix=prefix, now=timezone.now())
-    for make in (_personas, _places, _turns, _work, _memories, _documents, _learnt, _plugins, _staff):
+    for make in (
+        _personas,
+        _places,
+        _turns,
+        _answers,
+        _deliveries,
+        _steps,
+        _memories,
+        _documents,
+        _learnt,
+        _aims,
+        _plugins,
+        _staff,
+    ):
         make(rows, size)
     made = [made[0] for made in vars(rows).values()]
     rows.firsts = {type(first): first.pk for first in made}
@@ -145,7 +158,7 @@ def _places(rows, size):
 
 
 def _turns(rows, size):
-    """Lanes, what was said in them, and the turns that answered."""
+    """Lanes, and what was said in them."""
     rows.lanes = create(
         Lane,
         (
@@ -178,6 +191,10 @@ def _turns(rows, size):
             for n in range(size.count)
         ),
     )
+
+
+def _answers(rows, size):
+    """The turns that answered, and their replies."""
     states = [Turn.State.DONE, Turn.State.DEAD, Turn.State.WAITING, Turn.State.RUNNING, Turn.State.STOPPED]
     rows.turns = create(
         Turn,
@@ -226,8 +243,8 @@ def _turns(rows, size):
     )
 
 
-def _work(rows, size):
-    """What stands below a turn: deliveries, steps, approvals, model calls."""
+def _deliveries(rows, size):
+    """The sending of each reply, in every state."""
     delivery_states = list(Delivery.State)
     rows.deliveries = create(
         Delivery,
@@ -243,6 +260,10 @@ def _work(rows, size):
             for n, reply in enumerate(rows.replies)
         ),
     )
+
+
+def _steps(rows, size):
+    """What stands below a turn: steps, approvals, model calls."""
     create(
         Step,
         (
@@ -362,7 +383,7 @@ def _documents(rows, size):
 
 
 def _learnt(rows, size):
-    """What was learnt: facts, episodes, conversations, relationships, goals; and vector spaces."""
+    """What was learnt: facts, episodes, conversations; and vector spaces."""
     rows.facts = create(
         Fact,
         (
@@ -411,6 +432,10 @@ def _learnt(rows, size):
             for n in range(size.count)
         ),
     )
+
+
+def _aims(rows, size):
+    """Relationships, and goals with their objectives."""
     others = create(Person, (Person(name=f"{size.prefix} Other {n}") for n in range(size.count)))
     rows.relationships = create(
         Relationship,

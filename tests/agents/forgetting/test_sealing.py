@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +33,7 @@ from agents.people import merging
 from agents.people.merging import CannotMerge
 from memory.models import Memory
 from tests.doubles.storing import open_until_waited_for
+from tests.doubles.threads import in_threads
 from tests.doubles.waiting import LONG_AGO
 
 SCOPES = [Agent.LaneScope.PERSON, Agent.LaneScope.PERSON_IN_ROOM, Agent.LaneScope.ROOM]
@@ -237,25 +236,6 @@ def test_whoever_is_being_forgotten_is_merged_with_nobody(incoming: Any) -> None
     for pair in ((ann, bea), (bea, ann), (bea, UUID(begun.ghosts[0]))):
         with pytest.raises(CannotMerge, match="being forgotten"):
             merging.merge(*pair, by="ada", why="x")
-
-
-def in_threads(*works: Callable[[], Any]) -> list[Any]:
-    outcomes: list[Any] = [None] * len(works)
-
-    def run(place: int, job: Callable[[], Any]) -> None:
-        try:
-            outcomes[place] = job()
-        except Exception as error:
-            outcomes[place] = error
-        finally:
-            database.close()
-
-    threads = [threading.Thread(target=run, args=(place, job)) for place, job in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return outcomes
 
 
 @pytest.mark.django_db(transaction=True)

@@ -20,6 +20,7 @@ from agents.people import merging
 from agents.people.merging import Busy, CannotMerge, merge
 from memory.models import Memory
 from plugins.models import PluginState
+from tests.doubles.threads import in_threads
 
 
 def join(old: Any, kept: Any) -> None:
@@ -166,25 +167,6 @@ def test_a_person_of_whom_is_being_learnt_is_left_alone(two: tuple[Any, Any], mo
         join(old, kept)
     Turn.objects.update(evaluation_lease_until=None)
     join(old, kept)
-
-
-def in_threads(*works: Callable[[], Any]) -> list[Any]:
-    outcomes: list[Any] = [None] * len(works)
-
-    def run(place: int, job: Callable[[], Any]) -> None:
-        try:
-            outcomes[place] = job()
-        except Exception as error:
-            outcomes[place] = error
-        finally:
-            database.close()
-
-    threads = [threading.Thread(target=run, args=(place, job)) for place, job in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return outcomes
 
 
 @pytest.mark.django_db(transaction=True)
