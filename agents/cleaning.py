@@ -14,7 +14,8 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 def clean_text(text: str) -> str:
     """Return the text without control characters, with line ends as \\n and lone surrogates replaced."""
-    if text.isascii() and text.isprintable():
+    # All that is taken out is not printable, and of what stays hardly more than line ends isn't.
+    if text.replace("\n", "").isprintable():
         return text
     text = SURROGATES.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
     return UNPRINTABLE.sub("", text)

@@ -64,14 +64,25 @@ def answer_prompt(
     room = settings.PROMPT_MAX_TOKENS - ANSWER_TOKENS - 2 * MESSAGE_TOKENS
     instruction = _instruction(scene, actions, room)
     known = "\n\n".join(text for _name, text in texts).strip()
-    # Two for the blank line between what is known and the instruction.
+    # Each text is counted once, as it takes longer than all else here. Two for the blank line between these.
     left = room - count_tokens(instruction) - 2
-    last = cut_to_tokens(_said(scene, scene.message), left - min(count_tokens(known), room // 4))
+    known_tokens = count_tokens(known)
+    last = cut_to_tokens(_said(scene, scene.message), left - min(known_tokens, room // 4))
     left -= count_tokens(last)
-    known = cut_to_tokens(known, min(left, max(left - room // 4, room // 4)))
-    system = ChatMessage(role="system", content=f"{known}\n\n{instruction}" if known else instruction)
-    left = room - count_tokens(system.content) - count_tokens(last)
-    return (system, *_conversation(scene, left), ChatMessage(role="user", content=last))
+    most = min(left, max(left - room // 4, room // 4))
+    if known_tokens > most:
+        known = cut_to_tokens(known, most)
+        known_tokens = count_tokens(known)
+    if not known:
+        system, left = instruction, left + 2
+    else:
+        # Each count has one for a space before its text; before both together there is one.
+        system, left = f"{known}\n\n{instruction}", left - known_tokens + 1
+    return (
+        ChatMessage(role="system", content=system),
+        *_conversation(scene, left),
+        ChatMessage(role="user", content=last),
+    )
 
 
 def decision_prompt(scene: Scene) -> tuple[ChatMessage, ...]:

@@ -18,7 +18,7 @@ _PIECE = re.compile(r" ?(?:[A-Za-z]|[^\x00-\x7f])+|[\s\S]")
 
 
 class _Costs(dict[str, int]):
-    """What each piece costs: 1 where it is known, else its bytes, which are not kept."""
+    """What each piece costs: 1 where it is a known word or a sign of ASCII, else its bytes, which are not kept."""
 
     def __missing__(self, piece: str) -> int:
         return len(piece.encode(errors="surrogatepass"))
@@ -28,9 +28,8 @@ class _Costs(dict[str, int]):
 def _costs() -> _Costs:
     anywhere, after_a_space = WORDS.read_text().split("\n\n")
     words = anywhere.split()
-    return _Costs(
-        (piece, 1) for piece in (*words, *(f" {word}" for word in (*words, *after_a_space.split())))
-    )
+    after_it = (f" {word}" for word in (*words, *after_a_space.split()))
+    return _Costs((piece, 1) for piece in (*map(chr, range(128)), *words, *after_it))
 
 
 def count_tokens(text: str) -> int:

@@ -134,7 +134,7 @@ def _signals(
     times = np.array([row.said_at for row in rows])
     follows = _follows(rows, times)
     links = _links(follows, np.array([row.is_core for row in rows]))
-    sessions = np.cumsum(~follows) - 1
+    starts, sessions = np.flatnonzero(~follows), np.cumsum(~follows) - 1
     is_said = np.array([row.kind == "message" and row.room_id is not None for row in rows])
     nearness = np.array([np.nan if row.nearness is None else row.nearness for row in rows], dtype=float)
     known = ~np.isnan(nearness)
@@ -147,8 +147,8 @@ def _signals(
         "vector": standard(nearness),
         "text": standard(_text(has_terms, rarity, sizes, links)),
         "neighbourhood": standard(_around(nearness, is_said, links)),
-        "session": standard(_best_of(nearness, sessions))
-        + standard(_best_of(has_terms.T, sessions).T @ rarity),
+        "session": standard(_best_of(nearness, sessions, starts))
+        + standard(_best_of(has_terms.T, sessions, starts).T @ rarity),
         "speaker": _speaker(rows, question, asker),
         "date": _date(times, question),
         "when": np.array([row.tells_when and question.asks_when for row in rows], dtype=float),
@@ -160,8 +160,10 @@ def _signals(
 
 def standard(values: Numbers) -> Numbers:
     """Return how many standard deviations each value lies above the mean; 0 where all are equal."""
-    deviation = float(values.std())
-    return (values - values.mean()) / deviation if deviation > SMALLEST else np.zeros_like(values)
+    # By hand: with numpy's own mean and deviation a ranking takes half as long again.
+    from_mean = values - values.sum() / len(values)
+    deviation = math.sqrt(from_mean @ from_mean / len(values))
+    return from_mean / deviation if deviation > SMALLEST else np.zeros_like(values)
 
 
 def _matrix(matches: Sequence[int], term_count: int) -> Numbers:
@@ -201,9 +203,8 @@ def _around(nearness: Numbers, is_said: Flags, links: Sequence[Flags]) -> Number
     return np.where(is_said, (before + after) / 2.0, nearness)
 
 
-def _best_of(values: Numbers, sessions: NDArray[np.intp]) -> Numbers:
+def _best_of(values: Numbers, sessions: NDArray[np.intp], starts: NDArray[np.intp]) -> Numbers:
     """Return for each row the largest value of its session; the last axis is that of the rows."""
-    starts = np.flatnonzero(np.diff(sessions, prepend=-1))
     return np.asarray(np.maximum.reduceat(values, starts, axis=-1)[..., sessions])
 
 
@@ -212,7 +213,7 @@ def _follows(rows: Sequence[Candidate], times: Numbers) -> Flags:
     rooms = [row.room_id if row.kind == "message" else None for row in rows]
     is_same = [room is not None and room == before for room, before in zip(rooms[1:], rooms, strict=False)]
     follows = np.zeros(len(rows), dtype=bool)
-    follows[1:] = np.array(is_same, dtype=bool) & (np.diff(times) <= SESSION_GAP.total_seconds())
+    follows[1:] = np.array(is_same, dtype=bool) & (times[1:] - times[:-1] <= SESSION_GAP.total_seconds())
     return follows
 
 

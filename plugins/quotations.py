@@ -105,13 +105,18 @@ def quote(text: str) -> str:
     turns its direction, what nobody sees, and `<` and `>`, of which a model's chat template makes a role's end; all
     brackets where the text reads like an instruction.
     """
-    written = _SIGNS.sub(_by_number, json.dumps(text, ensure_ascii=False))
-    return _BRACKETS.sub(_by_number, written) if find_rules(text) else written
+    return _written(text, is_marked=bool(find_rules(text)))
 
 
 def quoted(text: str) -> str:
     """Return the text as a quotation, after its mark where it has one."""
-    return f"{mark_of(text)}{quote(text)}"
+    mark = mark_of(text)
+    return f"{mark}{_written(text, is_marked=bool(mark))}"
+
+
+def _written(text: str, *, is_marked: bool) -> str:
+    written = _SIGNS.sub(_by_number, json.dumps(text, ensure_ascii=False))
+    return _BRACKETS.sub(_by_number, written) if is_marked else written
 
 
 def plain_or_quoted(text: str) -> str:

@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, FloatField, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models import QuerySet
 from psycopg.sql import quote
 
 from memory.models import Memory
-from memory.querysets import MemoryQuerySet, is_private_room_of
+from memory.querysets import MemoryQuerySet
 from memory.questions import TELLING_WHEN
 from memory.stores.base import DATED, DATED_ROWS, MOST_TERMS, NEIGHBOURS, USUAL_SIZE
+from memory.stores.compiled import AGENT, MESSAGE, PERSON, ROOM, condition, number, sql_of, statement
 from memory.stores.postgres import SEARCH_CONFIGURATION, indexed_field
 
-# What stands in a queryset where a call's own values go.
-_AGENT, _ROOM, _PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
-_MESSAGE = "the message's id"
-_PARAMETER = re.compile(r"\$(\w+)\$")
-"""How a parameter is written in what a queryset takes as SQL."""
-
-EXACT_STEPS = ((200_000, 2000), (math.inf, 5000))
-"""Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
 BREADTHS = ((200_000, 100), (500_000, 200), (math.inf, 300))
 """Of up to so many memories, all agents' together, the index of vectors keeps so many of the nearest in view while it
 searches (`hnsw.ef_search`): the more there are, the more it takes to find the nearest."""
@@ -42,15 +33,7 @@ TERM_SLOTS = (0, 4, MOST_TERMS)
 """A statement is kept for each of these numbers of terms; a slot too many is NULL."""
 TABLE = "memory_memory"
 CANDIDATES = """
-WITH {counts},
-breadth AS MATERIALIZED (
-    SELECT set_config('hnsw.ef_search', CASE {breadths} END, true) AS chosen
-    FROM pg_class WHERE oid = 'memory_memory'::regclass
-),
-counted AS MATERIALIZED (
-    SELECT CASE {are_many} ELSE {count} <= {exact_up_to} END AS are_few, (SELECT chosen FROM breadth)
-),
-few AS MATERIALIZED ({few}),
+WITH {sources},
 core AS MATERIALIZED ({core}),
 said AS MATERIALIZED (
     SELECT memory.id, memory.room_id, memory.said_at FROM core JOIN memory_memory AS memory ON memory.id = core.id
@@ -68,14 +51,18 @@ SELECT memory.id::text, memory.kind, memory.room_id::text, {words}.speaker,
 FROM found JOIN memory_memory AS memory ON memory.id = found.id {behind_wall}
 """
 """Where little may surface, all of it is compared, which is exact and quick; else the indexes are asked: an index
-that has to walk past what may not surface here costs the more the less of it may. How much it is at most is counted
-in indexes alone, and with it is chosen how broadly the index of vectors is searched, before it is: for the rest of the
-transaction, which a recall does not share. Where `words` come from behind the second wall, what it doesn't hand out is
-no candidate.
+that has to walk past what may not surface here costs the more the less of it may. Where `words` come from behind the
+second wall, what it doesn't hand out is no candidate.
 
 What is asked comes by named parameters, each of the very type that it is compared as, so that PostgreSQL reads it
-once; what never changes stands in the statement (`_sql`). So a plan which is kept over calls is a good one.
+once; what never changes stands in the statement (`sql_of`). So a plan which is kept over calls is a good one.
 """
+
+COMPARED = "few AS MATERIALIZED ({few})"
+SEARCHED = (
+    "breadth AS MATERIALIZED (SELECT set_config('hnsw.ef_search', '{breadth}', true) <> '' AS is_chosen)"
+)
+"""Chosen before the index of vectors is searched, for the rest of the transaction, which a recall does not share."""
 
 BEHIND_WALL = """
 JOIN memory_read((SELECT array_agg(id) FROM found), $agent$::uuid, $room$::uuid, $person$::uuid) AS read
@@ -93,13 +80,15 @@ FROM said CROSS JOIN LATERAL (({before}) UNION ALL ({after})) AS beside
 class Shape:
     """What a statement is compiled for: `column` has the vectors, and without a vector `dimensions` is 0.
 
+    `is_exact` where all that is visible is compared, else `breadth` is how many of the nearest the index keeps in view.
     `is_walled` where row level security stands.
     """
 
     column: str
     dimensions: int
     terms: int
-    exact_up_to: int
+    is_exact: bool
+    breadth: int
     nearest: int
     kinds: tuple[str, ...] | None
     has_room: bool
@@ -114,9 +103,9 @@ def term_slots(count: int) -> int:
     return next((slots for slots in TERM_SLOTS if slots >= count), TERM_SLOTS[-1])
 
 
-def exact_up_to(total: float) -> int:
-    """Return how many visible memories are compared one by one where there are so many in all."""
-    return next(exact for most, exact in EXACT_STEPS if total <= most)
+def breadth_of(total: float) -> int:
+    """Return how broadly the index is searched where there are so many memories in all."""
+    return next(breadth for most, breadth in BREADTHS if total <= most)
 
 
 @functools.lru_cache(maxsize=128)
@@ -126,10 +115,9 @@ def candidates_statement(shape: Shape) -> str:
     Compiling takes longer than all the rest of a recall; the querysets still say the scope.
     """
     sql = CANDIDATES.format(
-        **_counts(shape),
-        exact_up_to=shape.exact_up_to,
-        breadths=_breadths(),
-        few=_few(shape),
+        sources=COMPARED.format(few=_few(shape))
+        if shape.is_exact
+        else SEARCHED.format(breadth=shape.breadth),
         core=_core(shape),
         around=_around(shape),
         nearness=f"1 - ({_distance('memory', shape)})",
@@ -138,16 +126,16 @@ def candidates_statement(shape: Shape) -> str:
         words="read" if shape.is_walled else "memory",
         behind_wall=BEHIND_WALL if shape.is_walled else "",
     )
-    return _PARAMETER.sub(r"%(\1)s", sql)
+    return statement(sql)
 
 
 def _scope(shape: Shape) -> tuple[UUID, UUID | None, UUID | None]:
-    return _AGENT, _ROOM if shape.has_room else None, _PERSON if shape.has_person else None
+    return AGENT, ROOM if shape.has_room else None, PERSON if shape.has_person else None
 
 
 def _asked_for(rows: MemoryQuerySet[Memory], shape: Shape) -> QuerySet[Memory, Memory]:
     """Leave out the messages that the prompt shows anyway, and other kinds than those that are asked for."""
-    rows = rows.not_from_messages([_MESSAGE])
+    rows = rows.not_from_messages([MESSAGE])
     return (rows if shape.kinds is None else rows.filter(kind__in=shape.kinds)).order_by()
 
 
@@ -158,49 +146,13 @@ def _found(shape: Shape) -> QuerySet[Memory, Memory]:
 
 def _few(shape: Shape) -> str:
     """Return all that may surface, each compared."""
-    return " UNION ALL ".join(
-        _sql(
-            _asked_for(rows, shape)
-            .filter(_condition("(SELECT are_few FROM counted)"))
-            .annotate(distance=_number(_distance(TABLE, shape)), points=_number(_points(TABLE, shape)))
-            .values_list("id", "distance", "points")
-        )
+    columns = ("id", shape.column, f"{shape.column}_model") if shape.dimensions else ("id",)
+    visible = " UNION ALL ".join(
+        sql_of(_asked_for(rows, shape).values(*columns, search=number(f"{TABLE}.search")))
         for rows in Memory.objects.visible_by_scope(*_scope(shape))
     )
-
-
-def _counts(shape: Shape) -> dict[str, str]:
-    """Return what counts the memories that may be visible, each up to one more than are compared one by one.
-
-    It reads no table, and may count what was superseded, too: the agent's own, the person's, and the room's. Of
-    these the next is counted only where those before are few.
-    """
-    most = shape.exact_up_to
-    memories = Memory.objects.filter(agent_id=_AGENT).order_by()
-    counted = {"of_agent": (memories.filter(scope="agent").values("agent_id"), "count(*)")}
-    if shape.has_room and shape.has_person:
-        private = memories.filter(is_private_room_of(_PERSON, _ROOM), scope="person", person_id=_PERSON)
-        counted["of_person"] = (private.values("agent_id"), "count(*)")
-    if shape.has_room:
-        # In a direct chat all is the person's: where the room has more than can be compared, so has the person.
-        number = f"CASE WHEN count(*) > {most} THEN count(*) ELSE count(*) FILTER (WHERE scope = 'room') END"
-        counted["of_room"] = (memories.filter(room_id=_ROOM).values("agent_id", "scope"), number)
-    numbers = [f"(SELECT number FROM {name})" for name in counted]
-    return {
-        "counts": ", ".join(
-            f"{name} AS MATERIALIZED (SELECT {number} AS number FROM ({_sql(rows[: most + 1])}) AS part)"
-            for name, (rows, number) in counted.items()
-        ),
-        "are_many": " ".join(f"WHEN {number} > {most} THEN false" for number in numbers),
-        "count": " + ".join(numbers),
-    }
-
-
-def _breadths() -> str:
-    return " ".join(
-        f"ELSE '{breadth}'" if most == math.inf else f"WHEN reltuples <= {most} THEN '{breadth}'"
-        for most, breadth in BREADTHS
-    )
+    distance, points = _distance("part", shape), _points("part", shape)
+    return f"SELECT id, {distance} AS distance, {points} AS points FROM ({visible}) AS part"
 
 
 def _distance(table: str, shape: Shape) -> str:
@@ -256,40 +208,57 @@ def _tells_when(shape: Shape) -> str:
 
 def _core(shape: Shape) -> str:
     """Return what finds candidates by themselves: among the few, or by the indexes; and by their dates."""
-    parts: list[str] = []
-    among = _found(shape).filter(_condition("(SELECT NOT are_few FROM counted)"))
-    if shape.dimensions:
-        parts.append(f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}")
-        # Word for word the index' own expression and condition, by which PostgreSQL knows it.
-        near = among.filter(
-            _condition(f"vector_dims({TABLE}.{shape.column}) = {shape.dimensions}"),
-            _condition(f"{TABLE}.{shape.column}_model = $model$"),
-        ).order_by(_number(_nearness(TABLE, shape)))
-        parts.append(_sql(near.values("id")[: shape.nearest]))
-    if shape.terms:
-        best = f"ORDER BY points DESC, id DESC LIMIT {shape.nearest}"
-        parts.append(f"SELECT id FROM few WHERE points > 0 {best}")
-        said = among.filter(_condition(f"{TABLE}.search @@ $rare$::tsquery"))
-        said = said.annotate(points=_number(_weight(TABLE, shape)))
-        parts.append(
-            f"SELECT id FROM ({_sql(said.values_list('id', 'points')[:MATCHED_UP_TO])}) AS said {best}"
-        )
+    parts = _among_few(shape) if shape.is_exact else _by_indexes(shape)
     if shape.has_spans and shape.has_room:
         parts.append(_dated(shape))
-    return " UNION ".join(f"({part})" for part in parts) or "SELECT id FROM few WHERE false"
+    return " UNION ".join(f"({part})" for part in parts) or "SELECT id FROM memory_memory WHERE false"
+
+
+def _among_few(shape: Shape) -> list[str]:
+    parts: list[str] = []
+    if shape.dimensions:
+        parts.append(f"SELECT id FROM few WHERE distance IS NOT NULL ORDER BY distance LIMIT {shape.nearest}")
+    if shape.terms:
+        parts.append(f"SELECT id FROM few WHERE points > 0 {_best(shape)}")
+    return parts
+
+
+def _by_indexes(shape: Shape) -> list[str]:
+    parts: list[str] = []
+    if shape.dimensions:
+        # Word for word the index' own expression and condition, by which PostgreSQL knows it.
+        near = (
+            _found(shape)
+            .filter(
+                condition("(SELECT is_chosen FROM breadth)"),
+                condition(f"vector_dims({TABLE}.{shape.column}) = {shape.dimensions}"),
+                condition(f"{TABLE}.{shape.column}_model = $model$"),
+            )
+            .order_by(number(_nearness(TABLE, shape)))
+        )
+        parts.append(sql_of(near.values("id")[: shape.nearest]))
+    if shape.terms:
+        rare = _found(shape).filter(condition(f"{TABLE}.search @@ $rare$::tsquery"))
+        matched = rare.annotate(points=number(_weight(TABLE, shape))).values_list("id", "points")
+        parts.append(f"SELECT id FROM ({sql_of(matched[:MATCHED_UP_TO])}) AS matched {_best(shape)}")
+    return parts
+
+
+def _best(shape: Shape) -> str:
+    return f"ORDER BY points DESC, id DESC LIMIT {shape.nearest}"
 
 
 def _dated(shape: Shape) -> str:
     within = (
         _asked_for(Memory.objects.visible_to(*_scope(shape)), shape)
-        .filter(room_id=_ROOM)
-        .filter(_condition(f"{TABLE}.said_at >= span.start AND {TABLE}.said_at < span.end"))
-        .annotate(distance=_number(_distance(TABLE, shape)))
+        .filter(room_id=ROOM)
+        .filter(condition(f"{TABLE}.said_at >= span.start AND {TABLE}.said_at < span.end"))
+        .annotate(distance=number(_distance(TABLE, shape)))
         .order_by("-said_at")
     )
     return (
         'SELECT dated.id FROM unnest($starts$::timestamptz[], $ends$::timestamptz[]) AS span (start, "end")'
-        f" CROSS JOIN LATERAL ({_sql(within.values_list('id', 'distance', 'said_at')[:DATED_ROWS])}) AS dated"
+        f" CROSS JOIN LATERAL ({sql_of(within.values_list('id', 'distance', 'said_at')[:DATED_ROWS])}) AS dated"
         f" ORDER BY dated.distance, dated.said_at DESC LIMIT {DATED}"
     )
 
@@ -298,39 +267,16 @@ def _around(shape: Shape) -> str:
     """Return what brings the messages next to each candidate, in its room."""
     if shape.kinds is not None and "message" not in shape.kinds:
         return ""
-    messages = _found(shape).filter(
-        _condition(f"{TABLE}.room_id = said.room_id"), agent_id=_AGENT, kind="message"
-    )
+    # What may surface stands in `few` already. Not to be joined, or PostgreSQL would read it in whole for each of them.
+    is_few = condition(f"({TABLE}.id IN (SELECT id FROM few)) IS TRUE")
+    messages = Memory.objects.filter(is_few) if shape.is_exact else _found(shape)
+    messages = messages.filter(condition(f"{TABLE}.room_id = said.room_id"), agent_id=AGENT, kind="message")
     place = f"({TABLE}.said_at, {TABLE}.id)"
-    before = messages.filter(_condition(f"{place} < (said.said_at, said.id)")).order_by("-said_at", "-id")
-    after = messages.filter(_condition(f"{place} > (said.said_at, said.id)")).order_by("said_at", "id")
+    before = messages.filter(condition(f"{place} < (said.said_at, said.id)")).order_by("-said_at", "-id")
+    after = messages.filter(condition(f"{place} > (said.said_at, said.id)")).order_by("said_at", "id")
     return AROUND.format(
-        before=_sql(before.values("id")[:NEIGHBOURS]), after=_sql(after.values("id")[:NEIGHBOURS])
+        before=sql_of(before.values("id")[:NEIGHBOURS]), after=sql_of(after.values("id")[:NEIGHBOURS])
     )
-
-
-def _condition(sql: str) -> RawSQL:
-    return RawSQL(sql, (), output_field=BooleanField())
-
-
-def _number(sql: str) -> RawSQL:
-    return RawSQL(sql, (), output_field=FloatField())
-
-
-def _sql(rows: QuerySet[Any, Any]) -> str:
-    """Return the queryset's SQL; what is the same in every call stands in it.
-
-    A kept plan can use a partial index only where the statement itself says that its condition holds.
-    """
-    sql, parameters = rows.query.sql_with_params()
-    shown = (_name(parameter) or quote(parameter) for parameter in parameters)
-    return sql % tuple(shown)
-
-
-def _name(parameter: Any) -> str:
-    if isinstance(parameter, list):
-        return "$messages$"
-    return {_AGENT: "$agent$", _ROOM: "$room$", _PERSON: "$person$"}.get(parameter, "")
 
 
 def padded(values: Sequence[Any], slots: int) -> list[Any]:

@@ -15,8 +15,9 @@ from memory.questions import Term
 from memory.ranking import Candidate, rarity_of_share
 from memory.stores import row_security
 from memory.stores.base import MOST_TERMS, Sought, Wanted, Words, nearest_for
-from memory.stores.candidates import Shape, candidates_statement, exact_up_to, padded, term_slots
+from memory.stores.candidates import Shape, breadth_of, candidates_statement, padded, term_slots
 from memory.stores.postgres_words import ask_words, query_of, share_of, stem_of
+from memory.stores.sizes import exact_up_to, is_little
 from memory.vectors import vector_text
 
 READ_UP_TO = 1000
@@ -57,7 +58,7 @@ class PostgresStore:
         )
 
     def find_candidates(self, wanted: Wanted) -> list[Candidate]:
-        """Find what may answer and may surface, in one statement."""
+        """Find what may answer and may surface, in one statement; how much that is may take another."""
         shape = _shape(wanted)
         with connection.cursor() as cursor:
             cursor.execute(candidates_statement(shape), _values(wanted, shape))
@@ -84,12 +85,15 @@ def _rare(known: Sequence[_Known], total: float) -> str | None:
 
 
 def _shape(wanted: Wanted) -> Shape:
+    total = wanted.sought.total
+    is_exact = is_little(wanted.agent_id, wanted.room_id, wanted.person_id, exact_up_to(total))
     return Shape(
         column=wanted.column,
         dimensions=len(wanted.vector) if wanted.vector is not None else 0,
         terms=term_slots(len(wanted.sought.queries)),
         kinds=None if wanted.kinds is None else tuple(sorted(wanted.kinds)),
-        exact_up_to=exact_up_to(wanted.sought.total),
+        is_exact=is_exact,
+        breadth=0 if is_exact else breadth_of(total),
         nearest=nearest_for(wanted.limit),
         has_room=wanted.room_id is not None,
         has_person=wanted.person_id is not None,

@@ -80,6 +80,7 @@ def test_after_a_switch_recall_and_new_memories_use_the_other_column(scene: Any)
     begin()
     embed_pending()
     embed_pending()
+    recall(scene.query("the parrot sings"))
     assert switch().name == "hashed-64"
     embedder = get_embedder()
     assert (embedder.name, used_space().column) == ("hashed-64", "second_embedding")
@@ -88,7 +89,8 @@ def test_after_a_switch_recall_and_new_memories_use_the_other_column(scene: Any)
     assert len(queries) == 2, "a recall takes as many statements as before"
     assert found.embedding_model == "hashed-64"
     assert found.memories[0].text == "the parrot sings"
-    assert "memory_memory.second_embedding <=>" in queries[1]["sql"]
+    assert ".second_embedding <=>" in queries[1]["sql"]
+    assert ".embedding <=>" not in queries[1]["sql"]
     vector = embedder.embed(["a new one"])[0]
     remember([scene.draft("a new one", embedding=vector, embedding_model=embedder.name)])
     assert columns()[-1] == (False, "", True, "hashed-64")

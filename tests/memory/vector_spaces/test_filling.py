@@ -21,8 +21,8 @@ from memory.stores.indexes import create_waiting_index, has_vector_index, is_usa
 from memory.vector_spaces import filling, pending
 from memory.vector_spaces.changes import await_vectors, progress
 from memory.writes import embed_pending, is_embedding_due
+from plugins.apps import _wakeups
 from plugins.registry import register_service
-from plugins.services import withdraw_service
 from tests.doubles.spaces import begin, switch, usual_indexes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,7 +80,7 @@ def wakeups() -> Iterator[Wakeups]:
     recorder = Wakeups()
     register_service("wakeups", lambda: recorder, replace=True)
     yield recorder
-    withdraw_service("wakeups")
+    register_service("wakeups", _wakeups, replace=True)
 
 
 def row() -> VectorSpace:
