@@ -60,7 +60,7 @@ class Recollection:
 def recall(
     query: RecallQuery, *, embed: Embed | None = None, embedder: Callable[[], Embedder] | None = None
 ) -> Recollection:
-    """Find the memories that bear on a text and may surface here, in two statements.
+    """Find the memories that bear on a text and may surface here, in two statements, or three (`docs/memory.md`).
 
     The vectors that are compared are the `embedder`'s, which is that of the space in use unless another is given;
     `embed` makes the text's own in its place. No connection is held meanwhile. A text without a word brings

@@ -1,8 +1,9 @@
 """Files for `evaluate_recall`, one JSON object a line: what was said, and what is asked of it afterwards.
 
 A turn: `{"conversation", "id", "at", "speaker", "text"}`; a question: `{"conversation", "question_id",
-"question"}`. `at` is a time with its zone. What else a line says is left aside: a turn's `session` too, as
-recall has to find sessions by the times. `agents.memories.rehearsals` works with them.
+"question"}`, and `"gold"`, the ids of the turns that answer it, where they are known. `at` is a time with its zone.
+What else a line says is left aside: a turn's `session` too, as recall has to find sessions by the times.
+`agents.memories.rehearsals` works with them.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class RehearsalTurn(RehearsalLine):
 
 
 class RehearsalQuestion(RehearsalLine):
-    """One question about a conversation."""
+    """One question about a conversation; `gold` are the turns that answer it, where that is known."""
 
     question_id: Name
     question: str
+    gold: tuple[Name, ...] = ()
 
 
 def read_rehearsal_lines(path: Path, kind: type[_Line]) -> list[_Line]:
@@ -77,7 +79,7 @@ def read_rehearsal_lines(path: Path, kind: type[_Line]) -> list[_Line]:
 def check_rehearsal(
     turns: Sequence[RehearsalTurn], questions: Sequence[RehearsalQuestion], *, turns_path: Path
 ) -> None:
-    """Refuse questions about conversations that are not there, and turns that share an id.
+    """Refuse questions about conversations that are not there, or turns that are not, and turns that share an id.
 
     Raises: FaultyRehearsalFile.
     """
@@ -92,3 +94,10 @@ def check_rehearsal(
                 f"{turns_path} has two turns {turn.id!r} in {turn.conversation!r}: give each an id of its own."
             )
         seen.add((turn.conversation, turn.id))
+    for question in questions:
+        missing = [id for id in question.gold if (question.conversation, id) not in seen]
+        if missing:
+            raise FaultyRehearsalFile(
+                f"{turns_path} has no turn {missing[0]!r} in {question.conversation!r}, which is `gold` of the question"
+                f" {question.question_id!r}."
+            )

@@ -50,7 +50,6 @@ class Sought:
     queries: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     rare: str | None = None
-    total: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

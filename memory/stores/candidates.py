@@ -267,10 +267,9 @@ def _around(shape: Shape) -> str:
     """Return what brings the messages next to each candidate, in its room."""
     if shape.kinds is not None and "message" not in shape.kinds:
         return ""
-    # What may surface stands in `few` already. Not to be joined, or PostgreSQL would read it in whole for each of them.
-    is_few = condition(f"({TABLE}.id IN (SELECT id FROM few)) IS TRUE")
-    messages = Memory.objects.filter(is_few) if shape.is_exact else _found(shape)
-    messages = messages.filter(condition(f"{TABLE}.room_id = said.room_id"), agent_id=AGENT, kind="message")
+    messages = _found(shape).filter(
+        condition(f"{TABLE}.room_id = said.room_id"), agent_id=AGENT, kind="message"
+    )
     place = f"({TABLE}.said_at, {TABLE}.id)"
     before = messages.filter(condition(f"{place} < (said.said_at, said.id)")).order_by("-said_at", "-id")
     after = messages.filter(condition(f"{place} > (said.said_at, said.id)")).order_by("said_at", "id")

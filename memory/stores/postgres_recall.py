@@ -17,7 +17,7 @@ from memory.stores import row_security
 from memory.stores.base import MOST_TERMS, Sought, Wanted, Words, nearest_for
 from memory.stores.candidates import Shape, breadth_of, candidates_statement, padded, term_slots
 from memory.stores.postgres_words import ask_words, query_of, share_of, stem_of
-from memory.stores.sizes import exact_up_to, is_little
+from memory.stores.sizes import size_of
 from memory.vectors import vector_text
 
 READ_UP_TO = 1000
@@ -54,7 +54,6 @@ class PostgresStore:
             queries=tuple(word.query for word in known),
             weights=tuple(rarity_of_share(word.share) for word in known),
             rare=_rare(known, words.total),
-            total=words.total,
         )
 
     def find_candidates(self, wanted: Wanted) -> list[Candidate]:
@@ -85,15 +84,14 @@ def _rare(known: Sequence[_Known], total: float) -> str | None:
 
 
 def _shape(wanted: Wanted) -> Shape:
-    total = wanted.sought.total
-    is_exact = is_little(wanted.agent_id, wanted.room_id, wanted.person_id, exact_up_to(total))
+    size = size_of(wanted.agent_id, wanted.room_id, wanted.person_id)
     return Shape(
         column=wanted.column,
         dimensions=len(wanted.vector) if wanted.vector is not None else 0,
         terms=term_slots(len(wanted.sought.queries)),
         kinds=None if wanted.kinds is None else tuple(sorted(wanted.kinds)),
-        is_exact=is_exact,
-        breadth=0 if is_exact else breadth_of(total),
+        is_exact=size.is_little,
+        breadth=0 if size.is_little else breadth_of(size.total),
         nearest=nearest_for(wanted.limit),
         has_room=wanted.room_id is not None,
         has_person=wanted.person_id is not None,

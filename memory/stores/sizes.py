@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from dataclasses import dataclass
 from uuid import UUID
 
 from cachetools import TTLCache, cached
@@ -25,12 +26,31 @@ KNOWN_FOR_SECONDS = 300.0
 """So long a process keeps what it counted. What comes meanwhile is found all the same; where it is very much, a recall
 takes longer until then."""
 
-_known: TTLCache[object, bool] = TTLCache(maxsize=16384, ttl=KNOWN_FOR_SECONDS)
+SIZE = """
+WITH total AS MATERIALIZED (
+    SELECT greatest(reltuples, 0) AS number, CASE {steps} END AS most
+    FROM pg_class WHERE oid = 'memory_memory'::regclass
+), {parts}
+SELECT total.number, CASE {many} ELSE {sum} <= total.most END FROM total
+"""
+"""Counts each scope's memories up to one more than are compared one by one. It reads no table, and may count what was
+superseded, too: the agent's own, the person's, and the room's. Of these the next is counted only where those before are
+few.
+"""
 
 
-def exact_up_to(total: float) -> int:
-    """Return how many visible memories are compared one by one where there are so many in all."""
-    return next(exact for most, exact in EXACT_STEPS if total <= most)
+@dataclass(frozen=True)
+class Size:
+    """How many memories there are in all, and whether what may be visible is little enough to be compared one by one.
+
+    Unit: `total` in memories, all agents' together, as PostgreSQL estimates it.
+    """
+
+    total: float
+    is_little: bool
+
+
+_known: TTLCache[object, Size] = TTLCache(maxsize=16384, ttl=KNOWN_FOR_SECONDS)
 
 
 def forget_sizes() -> None:
@@ -38,25 +58,21 @@ def forget_sizes() -> None:
     _known.clear()
 
 
-@cached(_known, key=hashkey, lock=threading.Lock())
-def is_little(agent_id: UUID, room_id: UUID | None, person_id: UUID | None, most: int) -> bool:
-    """Tell whether at most so many memories may be visible when this agent speaks there with this person.
+@cached(_known, key=lambda *place: hashkey(EXACT_STEPS, *place), lock=threading.Lock())
+def size_of(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> Size:
+    """Count what may be visible when this agent speaks there with this person.
 
     Unit: up to KNOWN_FOR_SECONDS old.
     """
-    sql = _statement(room_id is not None, person_id is not None, most)
+    sql = _statement(EXACT_STEPS, room_id is not None, person_id is not None)
     with connection.cursor() as cursor:
         cursor.execute(sql, {"agent": agent_id, "room": room_id, "person": person_id})
-        return bool(cursor.fetchone()[0])
+        total, is_little = cursor.fetchone()
+    return Size(total, is_little)
 
 
 @functools.lru_cache(maxsize=16)
-def _statement(has_room: bool, has_person: bool, most: int) -> str:
-    """Compile what counts the memories that may be visible, each scope's up to one more than `most`.
-
-    It reads no table, and may count what was superseded, too: the agent's own, the person's, and the room's. Of
-    these the next is counted only where those before are few.
-    """
+def _statement(exact_steps: tuple[tuple[float, int], ...], has_room: bool, has_person: bool) -> str:
     memories = Memory.objects.filter(agent_id=AGENT).order_by()
     counted = {"of_agent": (memories.filter(scope="agent").values("agent_id"), "count(*)")}
     if has_room and has_person:
@@ -64,12 +80,23 @@ def _statement(has_room: bool, has_person: bool, most: int) -> str:
         counted["of_person"] = (private.values("agent_id"), "count(*)")
     if has_room:
         # In a direct chat all is the person's: where the room has more than that, so has the person.
-        own = f"CASE WHEN count(*) > {most} THEN count(*) ELSE count(*) FILTER (WHERE scope = 'room') END"
+        own = "CASE WHEN count(*) > (SELECT most FROM total) THEN count(*) ELSE count(*) FILTER (WHERE scope = 'room')"
+        own += " END"
         counted["of_room"] = (memories.filter(room_id=ROOM).values("agent_id", "scope"), own)
-    parts = ", ".join(
-        f"{name} AS MATERIALIZED (SELECT {count} AS number FROM ({sql_of(rows[: most + 1])}) AS part)"
+    parts = (
+        f"{name} AS MATERIALIZED (SELECT {count} AS number"
+        f" FROM ({sql_of(rows)} LIMIT (SELECT most + 1 FROM total)) AS part)"
         for name, (rows, count) in counted.items()
     )
     numbers = [f"(SELECT number FROM {name})" for name in counted]
-    many = " ".join(f"WHEN {number} > {most} THEN false" for number in numbers)
-    return statement(f"WITH {parts} SELECT CASE {many} ELSE {' + '.join(numbers)} <= {most} END")
+    return statement(
+        SIZE.format(
+            steps=" ".join(
+                f"WHEN {'true' if most == math.inf else f'reltuples <= {most}'} THEN {exact}"
+                for most, exact in exact_steps
+            ),
+            parts=", ".join(parts),
+            many=" ".join(f"WHEN {number} > total.most THEN false" for number in numbers),
+            sum=" + ".join(numbers),
+        )
+    )

@@ -67,7 +67,6 @@ class SqliteStore:
         return Sought(
             queries=tuple(query for _, query in known),
             weights=tuple(rarity_of_share(share) for share, _ in known),
-            total=float(counted[0][2]) if counted else 0.0,
         )
 
     def find_candidates(self, wanted: Wanted) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agents.memories.rehearsal_files import (
     check_rehearsal,
     read_rehearsal_lines,
 )
+from agents.memories.rehearsal_scores import DEPTHS, percentile, recall_at
 from agents.memories.rehearsals import RehearsalAnswer, rehearse
 from memory.embeddings.base import EmbeddingError
 
@@ -41,7 +43,8 @@ class Command(BaseCommand):
             type=Path,
             required=True,
             metavar="FILE.jsonl",
-            help='{"conversation", "question_id", "question"} a line',
+            help='{"conversation", "question_id", "question"} a line; with "gold", the ids of the turns that answer'
+            " it, recall is scored",
         )
         parser.add_argument(
             "--out",
@@ -77,6 +80,8 @@ class Command(BaseCommand):
         except (FaultyRehearsalFile, EmbeddingError) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{len(turns)} turns remembered, {len(answers)} questions asked: {options['out']}")
+        for line in _scores(questions, answers, options["k"]):
+            self.stdout.write(line)
 
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -91,3 +96,20 @@ def _line(answer: RehearsalAnswer) -> str:
         "ms": round(answer.milliseconds, 3),
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _scores(
+    questions: Sequence[RehearsalQuestion], answers: Sequence[RehearsalAnswer], most: int
+) -> Iterator[str]:
+    """Tell how much of what answers the questions came, and how long a recall took."""
+    depths = [depth for depth in DEPTHS if depth <= most] or [most]
+    found = {depth: recall_at(depth, questions, answers) for depth in depths}
+    if None in found.values():
+        yield 'No question names the turns that answer it ("gold"), so recall is not scored.'
+    else:
+        known = sum(bool(question.gold) for question in questions)
+        shares = ", ".join(f"{share:.3f} at {depth}" for depth, share in found.items())
+        yield f"Recall over {known} questions: {shares}"
+    times = [answer.milliseconds for answer in answers]
+    half, most_of_all = percentile(0.5, times), percentile(0.95, times)
+    yield f"Milliseconds a recall, without the embedder: p50 {half:.1f}, p95 {most_of_all:.1f}"

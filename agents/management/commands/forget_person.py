@@ -19,6 +19,7 @@ from agents.people.families import Family, UnknownPerson, get_family
 WORD = "forget"
 LOOK_SECONDS = 1.0
 REQUESTED = "It was requested."
+NOTHING = ["           nothing"]
 
 
 class Command(BaseCommand):
@@ -114,10 +115,10 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report, indent=2))
             return
         self.stdout.write("Would go:")
-        for line in _lines(survey.gone):
+        for line in _lines(survey.gone) or NOTHING:
             self.stdout.write(line)
         self.stdout.write("Would stay, and be searched for the person's words:")
-        for line in _lines(survey.searched):
+        for line in _lines(survey.searched) or NOTHING:
             self.stdout.write(line)
 
     def _say(self, text: str, options: dict[str, Any]) -> None:

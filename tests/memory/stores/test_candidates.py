@@ -20,10 +20,10 @@ from memory.questions import SPACELESS
 from memory.retrieval import recall
 from memory.stores import candidates, postgres_recall, sizes
 from memory.stores.base import nearest_for
-from memory.stores.candidates import term_slots
+from memory.stores.candidates import breadth_of, term_slots
 from memory.stores.indexes import create_vector_index
 from memory.stores.postgres_words import forget_common_words
-from memory.stores.sizes import exact_up_to, forget_sizes
+from memory.stores.sizes import forget_sizes
 
 VOCABULARY = (
     "garden rain coffee train winter music bread river friend letter window night morning book city sea "
@@ -213,7 +213,7 @@ def test_neighbours_are_found_by_their_place_in_the_room(crowded: Any) -> None:
 
 def test_sizes_grow_by_steps() -> None:
     assert [term_slots(count) for count in (0, 1, 4, 5, 8, 40)] == [0, 4, 4, 8, 8, 8]
-    assert [exact_up_to(total) for total in (0, 200_000, 200_001, 5e6)] == [2000, 2000, 5000, 5000]
+    assert [breadth_of(total) for total in (0, 200_000, 200_001, 5e5, 5e6)] == [100, 100, 200, 200, 300]
     assert [nearest_for(limit) for limit in (1, 10, 20, 21, 50, 500)] == [20, 20, 40, 100, 100, 300]
 
 

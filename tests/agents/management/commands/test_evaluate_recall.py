@@ -58,6 +58,29 @@ def test_each_question_gets_the_turns_of_its_own_conversation_best_first(files: 
     assert all(row["ms"] > 0 for row in rows)
 
 
+def test_recall_is_scored_where_it_is_known_what_answers(files: dict[str, Path]) -> None:
+    said = evaluate(files)
+    assert "so recall is not scored" in said
+    assert "p50" in said
+    question = {"conversation": "garden", "question": "Where do the bees live?"}
+    _write(
+        files["questions"],
+        [
+            {**question, "question_id": 0, "gold": ["a1", "a2"]},
+            {**question, "question_id": 1, "gold": ["a3"]},
+            {**question, "question_id": 2},
+        ],
+    )
+    evaluate(files)
+    first = json.loads(files["out"].read_text().splitlines()[0])["retrieved"]
+    assert first[0] == "a1"
+    assert "Recall over 2 questions: 0.250 at 1\n" in evaluate(files, "--k", "1")
+    assert "Recall over 2 questions: 1.000 at 5, 1.000 at 10\n" in evaluate(files, "--k", "10")
+    _write(files["questions"], [{**question, "question_id": 0, "gold": ["a9"]}])
+    with pytest.raises(CommandError, match=r"no turn 'a9' in 'garden', which is `gold` of the question 0"):
+        evaluate(files)
+
+
 def test_no_more_than_k_turns_come(files: dict[str, Path]) -> None:
     evaluate(files, "--k", "1")
     assert [len(json.loads(line)["retrieved"]) for line in files["out"].read_text().splitlines()] == [1, 1]
