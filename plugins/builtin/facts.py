@@ -9,8 +9,9 @@ LONGEST_QUOTE_CHARACTERS = 400
 def tell_facts(context: Context) -> Provided:
     """List what is remembered, each with when and by whom it was said, as quotations."""
     spoken = {message.id for message in (*context.state.recent_messages, context.message)}
+    names = {speaker: name_of(speaker) for speaker in {memory.speaker for memory in context.state.known}}
     lines = [
-        _line(memory)
+        _line(memory, names[memory.speaker])
         for memory in context.state.known
         # What stands in the chat's own turns need not be remembered beside them; documents are told by their own
         # provider, which says where in them it stands.
@@ -25,13 +26,13 @@ def tell_facts(context: Context) -> Provided:
     return Provided(text=f"{heading}\n{facts}", values={"facts": facts})
 
 
-def _line(memory: RecalledMemory) -> str:
+def _line(memory: RecalledMemory, speaker: str) -> str:
     words = " ".join(memory.text.split())
     if len(words) > LONGEST_QUOTE_CHARACTERS:
         words = words[:LONGEST_QUOTE_CHARACTERS].rsplit(" ", 1)[0] + " …"
     source = [f"{memory.said_at:%Y-%m-%d}"] if memory.said_at else []
     if memory.speaker:
-        source.append(name_of(memory.speaker))
+        source.append(speaker)
     return f"- {mark_of(memory.text)}{', '.join([*source, memory.kind])}: {quote(words)}"
 
 

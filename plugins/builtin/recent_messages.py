@@ -10,10 +10,9 @@ from plugins.quotations import name_of
 
 def list_recent_messages(context: Context) -> Provided:
     """List the room's last messages, one a line, the newest last."""
-    lines = [
-        f"{name_of(message.speaker)}: {' '.join(message.text.split())}"
-        for message in context.state.recent_messages
-    ]
+    messages = context.state.recent_messages
+    names = {speaker: name_of(speaker) for speaker in {message.speaker for message in messages}}
+    lines = [f"{names[message.speaker]}: {' '.join(message.text.split())}" for message in messages]
     return Provided(values={"recentMessages": "\n".join(lines)})
 
 
