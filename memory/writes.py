@@ -40,6 +40,7 @@ WAKE_SECONDS = 1
 CACHE_REST_SECONDS = 5.0
 
 _one_at_a_time = threading.Lock()
+_turned_away = threading.Event()
 
 
 def find_unembedded_count() -> int:
@@ -59,10 +60,12 @@ def embed_pending(limit: int = 4096) -> int:
     (`memory.vector_spaces.filling`).
 
     No connection is held while the embedder works. Two workers that take the same rows are harmless. While
-    one thread of this process is at it, the others have nothing to do and return 0.
+    one thread of this process is at it, the others return 0, and it wakes the task once more at its end.
     """
     if not _one_at_a_time.acquire(blocking=False):
+        _turned_away.set()
         return 0
+    _turned_away.clear()
     done, is_served = 0, False
     try:
         try:
@@ -73,7 +76,8 @@ def embed_pending(limit: int = 4096) -> int:
         filled, is_more = filling.go_on(yields=is_served)
     finally:
         _one_at_a_time.release()
-    wakeups = find_service("wakeups") if is_more else None
+    # Who was turned away had come for what was kept since the last look at what waits.
+    wakeups = find_service("wakeups") if is_more or _turned_away.is_set() else None
     if wakeups:
         # At the end of the queue, behind what others wait for.
         wakeups.wake(EMBED_TASK)
@@ -86,7 +90,8 @@ def _embed_batches(limit: int) -> tuple[int, bool]:
     embedder: Embedder | None = None
     done = 0
     while done < limit:
-        texts = find_waiting(space.column, min(batch_size(space), limit - done))
+        size = min(batch_size(space), limit - done)
+        texts = find_waiting(space.column, size)
         if not texts:
             break
         release_connection()
@@ -102,8 +107,8 @@ def _embed_batches(limit: int) -> tuple[int, bool]:
             return done, False
         written = write_vectors(space.column, made, embedder.name)
         done += written
-        if made and not written:
-            # Another worker is at the same rows.
+        # Another worker is at the same rows; or these were all, and whoever kept more since then wakes for it.
+        if made and (not written or len(texts) < size):
             break
     return done, True
 

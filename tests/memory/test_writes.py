@@ -61,7 +61,7 @@ def test_memories_without_a_vector_get_one_in_batches(scene: Any, embedder: Mood
     with CaptureQueriesContext(connection) as queries:
         assert writes.embed_pending() == 300
     assert embedder.batches == [128, 128, 44]
-    assert len(queries) == 7  # a read and a write for each batch, and a last read
+    assert len(queries) == 6, "a read and a write for each batch, and no read after one that was not full"
     assert writes.find_unembedded_count() == 0
     assert Memory.objects.filter(embedding_model="hashed-384").count() == 301
     assert "vector" in scene.recall("text 250")[0].scores
@@ -166,7 +166,7 @@ def test_no_connection_is_held_while_the_embedder_works(scene: Any, embedder: Mo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_thread_leaves_the_work_to_the_first(scene: Any, embedder: Moody) -> None:
+def test_a_second_thread_leaves_the_work_to_the_first(scene: Any, embedder: Moody, wakeups: Wakeups) -> None:
     remember([scene.draft("text")])
     seconds: list[int] = []
 
@@ -182,6 +182,11 @@ def test_a_second_thread_leaves_the_work_to_the_first(scene: Any, embedder: Mood
     embedder.meanwhile = meanwhile
     assert writes.embed_pending() == 1
     assert seconds == [0]
+    assert wakeups.sent == [(writes.EMBED_TASK, {})], "what the second one had come for is looked for"
+    embedder.meanwhile = lambda: None
+    remember([scene.draft("another text")])
+    assert writes.embed_pending() == 1
+    assert len(wakeups.sent) == 1
 
 
 class Wakeups:
