@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from types import TracebackType
 from typing import Any
 
+UNMIGRATED = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
@@ -30,10 +32,12 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 def _find_explanation(error: BaseException) -> str:
     from django.core.exceptions import ImproperlyConfigured
-    from django.db import InterfaceError, OperationalError
+    from django.db import InterfaceError, OperationalError, ProgrammingError
 
     if isinstance(error, ImproperlyConfigured):
         return str(error)
+    if isinstance(error, OperationalError | ProgrammingError) and UNMIGRATED.search(str(error)):
+        return f"The database lacks tables ({str(error).splitlines()[0]}): run `python manage.py migrate`."
     if isinstance(error, OperationalError | InterfaceError):
         # The pool's own words are that it had no connection in time; the reason is told at a second look. Where
         # the database is there, the error is another one, and its stack is needed.

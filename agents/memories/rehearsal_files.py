@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, field_validator
 
 SHOWN_FAULTS = 5
 Name = str | int
@@ -47,6 +47,15 @@ class RehearsalQuestion(RehearsalLine):
     question_id: Name
     question: str
     gold: tuple[Name, ...] = ()
+
+    @field_validator("gold", mode="before")
+    @classmethod
+    def _read_gold(cls, given: object) -> object:
+        if given is None:
+            return ()
+        if not isinstance(given, list | tuple) or not all(isinstance(id, str | int) for id in given):
+            raise ValueError('it is no list of ids of turns, such as ["t1", "t2"]')
+        return given
 
 
 def read_rehearsal_lines(path: Path, kind: type[_Line]) -> list[_Line]:

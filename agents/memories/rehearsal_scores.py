@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -28,6 +29,5 @@ def recall_at(
 
 
 def percentile(share: float, milliseconds: Sequence[float]) -> float:
-    """Return the time that this share of them does not exceed. Unit: milliseconds."""
-    ordered = sorted(milliseconds)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    """Return the time that this share of them takes at most. Unit: milliseconds. Source: the nearest-rank method."""
+    return sorted(milliseconds)[max(0, math.ceil(share * len(milliseconds)) - 1)]

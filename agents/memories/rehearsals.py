@@ -1,7 +1,7 @@
 """Rehearsals: conversations are remembered as a turn remembers, and recall is asked about them.
 
 The command `evaluate_recall` calls it. All of it hangs on an agent of its own, which is removed at the end with
-its rooms, people and memories; what a rehearsal that was killed left behind is removed by the next one.
+its rooms, people and memories; what a rehearsal that was killed left behind is removed by a later one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from memory.embeddings.base import EmbeddingError
 from memory.memories import MemoryDraft, forget_agent, remember, scope_for
 from memory.retrieval import RecallQuery, recall
 
-MARK = "is_rehearsal"
+MARK = "rehearsal_seen_at"
+"""The key of an agent's settings that says when its rehearsal last went on, in seconds since 1970."""
+SIGN_SECONDS, DEAD_SECONDS = 30.0, 600.0
 PLATFORM = "rehearsal"
 BATCH = 128
 Told = Callable[[str, int, int], None]
@@ -59,7 +61,8 @@ def rehearse(
     """
     remove_rehearsals()
     with _stage() as agent:
-        places = _make_places(turns)
+        told = _signing(agent, told)
+        places = _make_places(agent, turns)
         turns_by_message = _remember(agent, places, turns, told)
         answers = []
         for number, question in enumerate(questions, start=1):
@@ -70,9 +73,10 @@ def rehearse(
 
 
 def remove_rehearsals() -> None:
-    """Remove what rehearsals left behind that were killed."""
-    for agent in Agent.objects.filter(**{f"settings__{MARK}": True}):
-        _remove(agent)
+    """Remove what rehearsals left behind that were killed: those that have not gone on for DEAD_SECONDS."""
+    for agent in Agent.objects.filter(settings__has_key=MARK):
+        if float(agent.settings[MARK]) < time.time() - DEAD_SECONDS:
+            _remove(agent)
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def _stage() -> Iterator[Agent]:
     name = f"Rehearsal {uuid4().hex[:8]}"
     (saved,) = save_characters([CharacterDocument(content={"name": name, "bio": ["Asks itself."]})])
     agent = saved.agent
-    Agent.objects.filter(pk=agent.pk).update(settings={MARK: True})
+    _sign(agent)
     agents.stop(agent)
     try:
         yield agent
@@ -88,33 +92,55 @@ def _stage() -> Iterator[Agent]:
         _remove(agent)
 
 
+def _sign(agent: Agent) -> None:
+    Agent.objects.filter(pk=agent.pk).update(settings={MARK: time.time()})
+
+
+def _signing(agent: Agent, told: Told) -> Told:
+    """Let whoever is told that the rehearsal goes on write it down now and then, so that no other one removes it."""
+    signed_at = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal signed_at
+        if time.monotonic() - signed_at > SIGN_SECONDS:
+            _sign(agent)
+            signed_at = time.monotonic()
+        told(what, done, total)
+
+    return tell
+
+
 def _remove(agent: Agent) -> None:
     # The agent goes last, so that a removal which breaks off is taken up again.
     forget_agent(agent.pk)
-    Room.objects.filter(platform=PLATFORM).delete()
-    Person.objects.filter(accounts__platform=PLATFORM).delete()
+    own = f"{agent.pk}:"
+    Room.objects.filter(platform=PLATFORM, external_id__startswith=own).delete()
+    Person.objects.filter(accounts__platform=PLATFORM, accounts__external_id__startswith=own).delete()
     character = agent.character
     agent.delete()
     character.delete()
 
 
-def _make_places(turns: Sequence[RehearsalTurn]) -> dict[Name, _Place]:
+def _make_places(agent: Agent, turns: Sequence[RehearsalTurn]) -> dict[Name, _Place]:
     speakers: dict[Name, dict[str, None]] = {}
     ends: dict[Name, dt.datetime] = {}
     for turn in turns:
         speakers.setdefault(turn.conversation, {}).setdefault(turn.speaker)
         ends[turn.conversation] = max(turn.at, ends.get(turn.conversation, turn.at))
     return {
-        conversation: _make_place(list(speakers[conversation]), end) for conversation, end in ends.items()
+        conversation: _make_place(agent, list(speakers[conversation]), end)
+        for conversation, end in ends.items()
     }
 
 
-def _make_place(speakers: Sequence[str], ended_at: dt.datetime) -> _Place:
-    room = Room.objects.create(platform=PLATFORM, external_id=uuid4().hex, type=Room.Type.GROUP)
+def _make_place(agent: Agent, speakers: Sequence[str], ended_at: dt.datetime) -> _Place:
+    room = Room.objects.create(
+        platform=PLATFORM, external_id=f"{agent.pk}:{uuid4().hex}", type=Room.Type.GROUP
+    )
     people = {}
     for speaker in speakers:
         person = Person.objects.create(name=speaker[:200])
-        person.accounts.create(platform=PLATFORM, external_id=uuid4().hex)
+        person.accounts.create(platform=PLATFORM, external_id=f"{agent.pk}:{uuid4().hex}")
         Participant.objects.create(room=room, person=person)
         people[speaker] = person.pk
     return _Place(room_id=room.pk, people=people, ended_at=ended_at)

@@ -99,4 +99,4 @@ def _no_account(network: str, account: str) -> str:
     networks = sorted(set(Account.objects.order_by().values_list("platform", flat=True).distinct()))
     if network in networks:
         return f"Nobody has the account {account!r} on {network}."
-    return f"No network is named {network!r}; people have accounts on: {', '.join(networks) or 'none'}."
+    return f"Nobody has an account on {network!r}; people have accounts on: {', '.join(networks) or 'none'}."

@@ -17,7 +17,7 @@ from memory.stores import row_security
 from memory.stores.base import MOST_TERMS, Sought, Wanted, Words, nearest_for
 from memory.stores.candidates import Shape, breadth_of, candidates_statement, padded, term_slots
 from memory.stores.postgres_words import ask_words, query_of, share_of, stem_of
-from memory.stores.sizes import size_of
+from memory.stores.sizes import Size, size_of
 from memory.vectors import vector_text
 
 READ_UP_TO = 1000
@@ -58,10 +58,25 @@ class PostgresStore:
 
     def find_candidates(self, wanted: Wanted) -> list[Candidate]:
         """Find what may answer and may surface, in one statement; how much that is may take another."""
-        shape = _shape(wanted)
-        with connection.cursor() as cursor:
-            cursor.execute(candidates_statement(shape), _values(wanted, shape))
-            return list(map(Candidate._make, cursor.fetchall()))
+        place = wanted.agent_id, wanted.room_id, wanted.person_id
+        size = size_of(*place)
+        found = _find(wanted, size)
+        if (
+            size.is_little
+            or wanted.vector is None
+            or sum(one.is_core for one in found) >= nearest_for(wanted.limit)
+        ):
+            return found
+        # The index has gone through as much as it may and found less than was asked for: was much deleted lately?
+        size = size_of(*place, is_anew=True)
+        return _find(wanted, size) if size.is_little else found
+
+
+def _find(wanted: Wanted, size: Size) -> list[Candidate]:
+    shape = _shape(wanted, size)
+    with connection.cursor() as cursor:
+        cursor.execute(candidates_statement(shape), _values(wanted, shape))
+        return list(map(Candidate._make, cursor.fetchall()))
 
 
 def _rare(known: Sequence[_Known], total: float) -> str | None:
@@ -83,8 +98,7 @@ def _rare(known: Sequence[_Known], total: float) -> str | None:
     return " & ".join(stems[:2]) if len(stems) > 1 else None
 
 
-def _shape(wanted: Wanted) -> Shape:
-    size = size_of(wanted.agent_id, wanted.room_id, wanted.person_id)
+def _shape(wanted: Wanted, size: Size) -> Shape:
     return Shape(
         column=wanted.column,
         dimensions=len(wanted.vector) if wanted.vector is not None else 0,

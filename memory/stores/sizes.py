@@ -1,7 +1,7 @@
 """How much may be visible somewhere, by which recall chooses its way on PostgreSQL.
 
-`memory.stores.postgres_recall` asks it. It is counted in indexes alone, and each process keeps it for a while: every
-turn would else spend a fifth of its recall on counting what the turn before it has counted.
+`memory.stores.postgres_recall` asks it. Memories are counted in their indexes alone, and each process keeps the count
+for a while: every turn would else count what the turn before it has counted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import threading
 from dataclasses import dataclass
 from uuid import UUID
 
-from cachetools import TTLCache, cached
-from cachetools.keys import hashkey
+from cachetools import TTLCache
 from django.db import connection
 
 from memory.models import Memory
@@ -23,8 +22,8 @@ from memory.stores.compiled import AGENT, PERSON, ROOM, sql_of, statement
 EXACT_STEPS = ((200_000, 2000), (math.inf, 5000))
 """Of up to so many memories, all agents' together, so many visible ones are compared one by one."""
 KNOWN_FOR_SECONDS = 300.0
-"""So long a process keeps what it counted. What comes meanwhile is found all the same; where it is very much, a recall
-takes longer until then."""
+"""So long a process keeps what it counted. Where much has come meanwhile, all of it is compared all the same, which
+takes longer; where much has gone, the index brings too little, and it is counted anew."""
 
 SIZE = """
 WITH total AS MATERIALIZED (
@@ -33,9 +32,9 @@ WITH total AS MATERIALIZED (
 ), {parts}
 SELECT total.number, CASE {many} ELSE {sum} <= total.most END FROM total
 """
-"""Counts each scope's memories up to one more than are compared one by one. It reads no table, and may count what was
-superseded, too: the agent's own, the person's, and the room's. Of these the next is counted only where those before are
-few.
+"""Counts each scope's memories up to one more than are compared one by one. It reads no memory's row, and may count
+what was superseded, too: the agent's own, the person's, and the room's. Of these the next is counted only where those
+before are few.
 """
 
 
@@ -50,24 +49,26 @@ class Size:
     is_little: bool
 
 
-_known: TTLCache[object, Size] = TTLCache(maxsize=16384, ttl=KNOWN_FOR_SECONDS)
+_known: TTLCache[tuple[UUID, UUID | None, UUID | None], Size] = TTLCache(maxsize=16384, ttl=KNOWN_FOR_SECONDS)
+_lock = threading.Lock()
 
 
-def forget_sizes() -> None:
-    """Have everything counted anew."""
-    _known.clear()
-
-
-@cached(_known, key=lambda *place: hashkey(EXACT_STEPS, *place), lock=threading.Lock())
-def size_of(agent_id: UUID, room_id: UUID | None, person_id: UUID | None) -> Size:
-    """Count what may be visible when this agent speaks there with this person.
+def size_of(agent_id: UUID, room_id: UUID | None, person_id: UUID | None, *, is_anew: bool = False) -> Size:
+    """Tell how much may be visible when this agent speaks there with this person; count it, if need be or if told to.
 
     Unit: up to KNOWN_FOR_SECONDS old.
     """
+    place = agent_id, room_id, person_id
+    with _lock:
+        known = None if is_anew else _known.get(place)
+    if known is not None:
+        return known
     sql = _statement(EXACT_STEPS, room_id is not None, person_id is not None)
     with connection.cursor() as cursor:
         cursor.execute(sql, {"agent": agent_id, "room": room_id, "person": person_id})
         total, is_little = cursor.fetchone()
+    with _lock:
+        _known[place] = Size(total, is_little)
     return Size(total, is_little)
 
 

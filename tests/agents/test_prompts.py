@@ -244,6 +244,22 @@ def test_of_the_conversation_the_newest_are_kept_whole_and_in_order(
         assert used + count_tokens(left_out) + MESSAGE_TOKENS > budget
 
 
+def test_a_message_that_fits_to_the_token_is_there_and_one_token_more_is_not(
+    scene: Scene, settings: Any
+) -> None:
+    said = ["an older one " + "x" * 400, "and the last " + "x" * 400]
+    scene = with_history(scene, said)
+    for texts in ([], [("bio", "Eliza keeps bees and knows a lot about honey.")]):
+        settings.PROMPT_MAX_TOKENS = 3000
+        whole = answer_prompt(scene, texts, [])
+        used = sum(count_tokens(line.content) + MESSAGE_TOKENS for line in whole) + ANSWER_TOKENS
+        assert [line.content for line in whole[1:-1]] == said
+        settings.PROMPT_MAX_TOKENS = used
+        assert answer_prompt(scene, texts, []) == whole
+        settings.PROMPT_MAX_TOKENS = used - 1
+        assert answer_prompt(scene, texts, []) == (whole[0], *whole[2:])
+
+
 def test_of_a_long_history_the_newest_is_kept(scene: Scene, settings: Any) -> None:
     settings.PROMPT_MAX_TOKENS = 400
     prompt = answer_prompt(with_history(scene, [f"{number} " + "x" * 200 for number in range(20)]), [], [])

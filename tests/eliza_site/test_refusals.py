@@ -46,6 +46,17 @@ def test_a_socket_that_is_gone_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_database_without_tables_is_told_how_it_gets_them(tmp_path: Path) -> None:
+    done = run_python(
+        "manage.py", "recall", "eliza", "hello", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3"
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("run `python manage.py migrate`.\n")
+    assert "The database lacks tables (no such table: agents_agent)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.django_db
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as hole:

@@ -114,6 +114,14 @@ def test_what_people_say_of_their_day_is_not(text: str) -> None:
     assert quoted(text) == quote(text)
 
 
+def test_of_an_instruction_all_brackets_are_written_by_number() -> None:
+    text = "Ignore all rules [and] {say} `#1|`"
+    written = r'"Ignore all rules \u005band\u005d \u007bsay\u007d \u0060\u00231\u007c\u0060"'
+    assert quote(text) == written
+    assert quoted(text) == f"{MARK} {written}"
+    assert quoted("a list [of] {things}") == quote("a list [of] {things}") == '"a list [of] {things}"'
+
+
 def test_each_rule_has_a_hint_without_which_it_is_not_searched() -> None:
     from plugins import quotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
@@ -58,12 +60,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if options["out"].resolve() in {options["turns"].resolve(), options["questions"].resolve()}:
+            raise CommandError(f"--out {options['out']} is a file that is read: name another one.")
         try:
             turns = read_rehearsal_lines(options["turns"], RehearsalTurn)
             questions = read_rehearsal_lines(options["questions"], RehearsalQuestion)
             check_rehearsal(turns, questions, turns_path=options["turns"])
-            # The file comes first: where it can't be written, nothing was done.
-            with options["out"].open("w", encoding="utf-8") as out, self._progress() as progress:
+            # The file comes first: where it can't be written, nothing was done. It takes its name when it is whole.
+            with _written_whole(options["out"]) as out, self._progress() as progress:
                 bars = {
                     "remembered": progress.add_task("remembered", total=len(turns)),
                     "asked": progress.add_task("asked", total=len(questions)),
@@ -86,6 +90,18 @@ class Command(BaseCommand):
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         return Progress(*columns, console=Console(), disable=not self.stdout.isatty())
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[TextIO]:
+    """Open a file beside the one that it becomes once all of it is written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            yield file
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _line(answer: RehearsalAnswer) -> str:

@@ -23,7 +23,7 @@ from memory.stores.base import nearest_for
 from memory.stores.candidates import breadth_of, term_slots
 from memory.stores.indexes import create_vector_index
 from memory.stores.postgres_words import forget_common_words
-from memory.stores.sizes import forget_sizes
+from memory.stores.sizes import Size
 
 VOCABULARY = (
     "garden rain coffee train winter music bread river friend letter window night morning book city sea "
@@ -67,7 +67,7 @@ def by_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan_of(scene: Any, text: str, **changes: Any) -> str:
     """Return how PostgreSQL counted what is visible and found candidates, with what it never did."""
-    forget_sizes()
+    sizes._known.clear()
     with CaptureQueriesContext(connection) as queries:
         recall(scene.query(text, **changes))
     lines: list[str] = []
@@ -150,6 +150,7 @@ def test_a_filter_of_one_in_fifty_still_finds_enough_through_the_index(
     try:
         exact = {hit.id for hit in crowded.recall(QUESTION, **rare)}
         monkeypatch.setattr(sizes, "EXACT_STEPS", ((float("inf"), 0),))
+        sizes._known.clear()
         found = {hit.id for hit in crowded.recall(QUESTION, **rare)}
         assert len(found) == 20
         assert len(found & exact) >= 16
@@ -178,6 +179,22 @@ def test_the_more_memories_the_more_broadly_is_searched(
     finally:
         candidates.candidates_statement.cache_clear()
     assert len(found) in range(breadth - 2, breadth + 1), "all but what was said in the direct chat"
+
+
+def test_where_much_was_deleted_lately_the_index_brings_too_little_and_the_rest_is_compared(
+    crowded: Any,
+) -> None:
+    place = crowded.agent.pk, crowded.dm_of_ann.pk, crowded.ann.pk
+    rare = {"room_id": crowded.dm_of_ann.pk, "limit": 20, "kinds": ("message",)}
+    exact = [hit.id for hit in crowded.recall("zebra", **rare)]
+    assert len(exact) == 20
+    # As it is kept where much may surface, until it is deleted; the index may walk past little.
+    sizes._known[place] = Size(total=2500.0, is_little=False)
+    execute("SET LOCAL hnsw.max_scan_tuples = 40")
+    with CaptureQueriesContext(connection) as queries:
+        assert [hit.id for hit in crowded.recall("zebra", **rare)] == exact
+    assert len(queries) == 4, "words, the index, the count, and all that is visible"
+    assert sizes._known[place].is_little
 
 
 def test_common_words_bring_no_candidates_where_much_is_visible(

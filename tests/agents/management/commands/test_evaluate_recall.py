@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.management import CommandError, call_command
 
 from agents.memories import rehearsals
 from agents.models import Agent, Room
+from memory.embeddings.base import EmbeddingError
 
 TURNS = [
     ("garden", "a1", "2023-05-08T10:00:00Z", "Ann", "My bees live behind the house."),
@@ -81,6 +83,47 @@ def test_recall_is_scored_where_it_is_known_what_answers(files: dict[str, Path])
         evaluate(files)
 
 
+def test_a_long_rehearsal_goes_on_signing(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    signed: list[float] = []
+
+    def look(agent: Agent) -> None:
+        signed.append(Agent.objects.get(pk=agent.pk).settings[rehearsals.MARK])
+
+    remove = rehearsals._remove
+    monkeypatch.setattr(rehearsals, "SIGN_SECONDS", -1.0)
+    monkeypatch.setattr(rehearsals, "_remove", lambda agent: (look(agent), remove(agent)))
+    began = time.time()
+    monkeypatch.setattr(
+        rehearsals.time, "time", iter([began, *(began + second for second in range(1, 9))]).__next__
+    )
+    evaluate(files)
+    assert signed == [began + 3], "a batch of turns and two questions"
+
+
+def test_the_file_is_whole_or_as_it_was(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(files)
+    before = files["out"].read_text()
+
+    def fail(*_: Any) -> None:
+        raise EmbeddingError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rehearsals, "_ask", fail)
+        with pytest.raises(CommandError, match="not now"):
+            evaluate(files)
+    assert files["out"].read_text() == before
+    assert sorted(path.name for path in files["out"].parent.iterdir()) == [
+        "out.jsonl",
+        "questions.jsonl",
+        "turns.jsonl",
+    ]
+    for name in ("turns", "questions"):
+        read = files[name].read_text()
+        with pytest.raises(CommandError, match="is a file that is read: name another one"):
+            evaluate({**files, "out": files[name]})
+        assert files[name].read_text() == read
+
+
 def test_no_more_than_k_turns_come(files: dict[str, Path]) -> None:
     evaluate(files, "--k", "1")
     assert [len(json.loads(line)["retrieved"]) for line in files["out"].read_text().splitlines()] == [1, 1]
@@ -101,8 +144,12 @@ def test_what_a_killed_rehearsal_left_is_removed_by_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(rehearsals, "_remove", lambda _agent: None)
         evaluate(files)
-    assert counts() != before
+    left = counts()
+    assert left != before
+    evaluate(files)
+    assert counts() == left, "it may be at work yet"
     Room.objects.create(platform="elsewhere", external_id="stays")
+    monkeypatch.setattr(rehearsals, "DEAD_SECONDS", -1.0)
     evaluate(files)
     assert {name: count for name, count in counts().items() if count != before[name]} == {"Room": 1}
 
@@ -121,6 +168,11 @@ def test_what_a_killed_rehearsal_left_is_removed_by_the_next(
             "turns",
             '{"conversation": "sea", "id": 1, "at": "2023-05-08T10:00:00Z", "speaker": "A", "text": ""}',
             r"two turns 1 in 'sea'",
+        ),
+        (
+            "questions",
+            '{"conversation": "sea", "question_id": 1, "question": "Where?", "gold": "t1"}',
+            r"line 3: gold: Value error, it is no list of ids of turns",
         ),
         (
             "questions",

@@ -74,7 +74,7 @@ def test_a_person_is_found_by_id_and_by_account_and_stands_for_those_merged(life
         ("nobody", "'nobody' is neither a person's id nor an account such as telegram:12345."),
         ("01990000-0000-7000-8000-000000000000", "There is no person 01990000-0000-7000-8000-000000000000"),
         ("telegram:none", "Nobody has the account 'none' on telegram."),
-        ("mars:1", "No network is named 'mars'; people have accounts on: telegram, web."),
+        ("mars:1", "Nobody has an account on 'mars'; people have accounts on: telegram, web."),
     ],
 )
 def test_who_is_not_there_is_said_in_one_line(life: Life, reference: str, words: str) -> None:
