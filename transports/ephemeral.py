@@ -61,7 +61,10 @@ def find_character(named: str) -> Path:
     for stem, sample in samples.items():
         if named.lower() in (stem, json.loads(sample.read_text(encoding="utf-8")).get("name", "").lower()):
             return sample
-    raise NotEphemeral(f"{named} is neither a file nor a sample character: {', '.join(samples)} are.")
+    raise NotEphemeral(
+        f"{named} is neither a file nor a sample character: {', '.join(samples)} are. Of an agent that was loaded,"
+        " export_character writes the file."
+    )
 
 
 def _load(path: Path, read: CharacterFiles) -> Agent:

@@ -98,7 +98,10 @@ def test_messages_are_arguments_too_and_a_program_reads_json(
 @pytest.mark.parametrize(
     ("character", "text"),
     [
-        ("Nobody", "Nobody is neither a file nor a sample character: eliza, iris, tove are."),
+        (
+            "Nobody",
+            "Nobody is neither a file nor a sample character: eliza, iris, tove are. Of an agent that was",
+        ),
         ("broken.json", "broken.json: "),
     ],
 )
