@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-UNMIGRATED = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
+UNKNOWN = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
@@ -36,13 +36,29 @@ def _find_explanation(error: BaseException) -> str:
 
     if isinstance(error, ImproperlyConfigured):
         return str(error)
-    if isinstance(error, OperationalError | ProgrammingError) and UNMIGRATED.search(str(error)):
+    is_unknown = isinstance(error, OperationalError | ProgrammingError) and UNKNOWN.search(str(error))
+    if is_unknown and _lacks_migrations():
         return f"The database lacks tables ({str(error).splitlines()[0]}): run `python manage.py migrate`."
     if isinstance(error, OperationalError | InterfaceError):
         # The pool's own words are that it had no connection in time; the reason is told at a second look. Where
         # the database is there, the error is another one, and its stack is needed.
         return find_database_fault(cure=CURE)
     return ""
+
+
+def _lacks_migrations() -> bool:
+    """Look whether a migration was not made; a table that is unknown after all of them is the code's own fault."""
+    from django.db import Error, connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    own = connections["default"].copy()
+    try:
+        executor = MigrationExecutor(own)
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except Error:
+        return False
+    finally:
+        own.close()
 
 
 def find_database_fault(*, cure: str, patience_seconds: float = 0.0) -> str:

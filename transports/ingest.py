@@ -7,7 +7,6 @@ half ingested, and a file of any size takes little memory.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from agents import inbox
 from agents.agents import get_agent
 from agents.models import Agent
 from agents.outcomes import DOUBLE_TEXTED, EndedTurn, TurnWatch
+from agents.percentiles import percentile
 from transports.connections import Route, find_route, make_fake_connection
 from transports.inbound_files import BadLine, InboundLine, Survey, parse_line, read_lines, survey
 from transports.models import Connection
@@ -119,8 +119,7 @@ class Figures:
 
     def percentile(self, share: float) -> float | None:
         """Return the latency that this share of the replies had at most, or None without replies."""
-        ordered = sorted(self.latencies)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+        return percentile(self.latencies, share) if self.latencies else None
 
 
 def plan(path: Path, agent_name: str) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 
@@ -26,8 +25,3 @@ def recall_at(
         if question.gold
     ]
     return statistics.fmean(shares) if shares else None
-
-
-def percentile(share: float, milliseconds: Sequence[float]) -> float:
-    """Return the time that this share of them takes at most. Unit: milliseconds. Source: the nearest-rank method."""
-    return sorted(milliseconds)[max(0, math.ceil(share * len(milliseconds)) - 1)]

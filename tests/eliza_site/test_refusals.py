@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from django.db import connections
+from django.db import ProgrammingError, connections
 
-from eliza_site.refusals import find_database_fault
+from eliza_site.refusals import explain, find_database_fault
 from tests.doubles.programs import run_python
 
 NOBODY = "postgres://user:secret@127.0.0.1:{port}/name"
@@ -103,3 +103,13 @@ def _free() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.mark.django_db
+def test_a_table_that_no_migration_makes_keeps_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    error = ProgrammingError('relation "agents_nothing" does not exist')
+    explain(ProgrammingError, error, None)
+    assert (
+        capsys.readouterr().err
+        == 'django.db.utils.ProgrammingError: relation "agents_nothing" does not exist\n'
+    )

@@ -21,8 +21,9 @@ from agents.memories.rehearsal_files import (
     check_rehearsal,
     read_rehearsal_lines,
 )
-from agents.memories.rehearsal_scores import DEPTHS, percentile, recall_at
+from agents.memories.rehearsal_scores import DEPTHS, recall_at
 from agents.memories.rehearsals import RehearsalAnswer, rehearse
+from agents.percentiles import percentile
 from memory.embeddings.base import EmbeddingError
 
 
@@ -94,7 +95,12 @@ class Command(BaseCommand):
 
 @contextmanager
 def _written_whole(path: Path) -> Iterator[TextIO]:
-    """Open a file beside the one that it becomes once all of it is written."""
+    """Open a file beside the one that it becomes once all of it is written; what is no file is written to as it is."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
+        return
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("w", encoding="utf-8") as file:
@@ -127,5 +133,5 @@ def _scores(
         shares = ", ".join(f"{share:.3f} at {depth}" for depth, share in found.items())
         yield f"Recall over {known} questions: {shares}"
     times = [answer.milliseconds for answer in answers]
-    half, most_of_all = percentile(0.5, times), percentile(0.95, times)
+    half, most_of_all = percentile(times, 0.5), percentile(times, 0.95)
     yield f"Milliseconds a recall, without the embedder: p50 {half:.1f}, p95 {most_of_all:.1f}"

@@ -1,11 +1,11 @@
-"""Scores of a rehearsal: recall at a depth, and times."""
+"""Scores of a rehearsal: recall at a depth."""
 
 from __future__ import annotations
 
 import pytest
 
 from agents.memories.rehearsal_files import Name, RehearsalQuestion
-from agents.memories.rehearsal_scores import DEPTHS, percentile, recall_at
+from agents.memories.rehearsal_scores import DEPTHS, recall_at
 from agents.memories.rehearsals import RehearsalAnswer
 
 RANKED: tuple[Name, ...] = tuple(range(1, 31))
@@ -41,11 +41,3 @@ def test_recall_is_the_mean_share_of_what_answers_that_came(
 
 def test_depths_are_those_that_are_told_elsewhere() -> None:
     assert DEPTHS == (5, 10, 20)
-
-
-@pytest.mark.parametrize(
-    ("times", "half", "most"),
-    [([3.0], 3.0, 3.0), ([9.0, 1.0], 1.0, 9.0), ([*map(float, range(1, 21))], 10.0, 19.0)],
-)
-def test_a_percentile_is_a_time_that_was_taken(times: list[float], half: float, most: float) -> None:
-    assert (percentile(0.5, times), percentile(0.95, times)) == (half, most)

@@ -117,6 +117,13 @@ def test_the_file_is_whole_or_as_it_was(files: dict[str, Path], monkeypatch: pyt
         "questions.jsonl",
         "turns.jsonl",
     ]
+    link = files["out"].with_name("link.jsonl")
+    link.symlink_to(files["out"])
+    evaluate({**files, "out": link})
+    assert link.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    evaluate({**files, "out": Path("/dev/null")})
+    assert Path("/dev/null").is_char_device(), "what is no file is not put in its place"
     for name in ("turns", "questions"):
         read = files[name].read_text()
         with pytest.raises(CommandError, match="is a file that is read: name another one"):
