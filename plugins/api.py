@@ -27,8 +27,15 @@ from plugins.learning import Relate as Relate
 from plugins.learning import Remember as Remember
 from plugins.learning import SetGoal as SetGoal
 from plugins.learning import Summarise as Summarise
-
-JSONObject = Mapping[str, Any]
+from plugins.views import AgentView as AgentView
+from plugins.views import Attachment as Attachment
+from plugins.views import CharacterView as CharacterView
+from plugins.views import GoalView as GoalView
+from plugins.views import JSONObject as JSONObject
+from plugins.views import MessageView as MessageView
+from plugins.views import PersonView as PersonView
+from plugins.views import RecalledMemory as RecalledMemory
+from plugins.views import RoomView as RoomView
 
 
 class Permission(StrEnum):
@@ -45,104 +52,6 @@ class Permission(StrEnum):
 
 
 # What is known when a turn is worked ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class CharacterView:
-    """The persona as a plugin sees it: elizaOS' fields, lists always lists, secrets left out."""
-
-    name: str
-    username: str = ""
-    system: str = ""
-    bio: tuple[str, ...] = ()
-    lore: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-    adjectives: tuple[str, ...] = ()
-    style: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    message_examples: tuple[tuple[Mapping[str, str], ...], ...] = ()
-    post_examples: tuple[str, ...] = ()
-    templates: Mapping[str, str] = field(default_factory=dict)
-    settings: JSONObject = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentView:
-    """The agent that works the turn."""
-
-    id: UUID
-    name: str
-    character: CharacterView
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonView:
-    """Whom the agent speaks with."""
-
-    id: UUID
-    name: str
-    is_bot: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoomView:
-    """Where they speak; `type` is elizaOS' channel type, such as `DM` or `GROUP`."""
-
-    id: UUID
-    platform: str
-    platform_id: str
-    type: str
-    name: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attachment:
-    """A file that came with a message: where it lies and what it is said to be."""
-
-    url: str
-    content_type: str = ""
-    name: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageView:
-    """One message of the room, in either direction. `person` is None where the agent itself spoke."""
-
-    id: UUID
-    text: str
-    speaker: str
-    person_id: UUID | None
-    said_at: dt.datetime
-    attachments: tuple[Attachment, ...] = ()
-
-    @property
-    def is_from_agent(self) -> bool:
-        """Tell whether the agent said this."""
-        return self.person_id is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecalledMemory:
-    """A memory that recall brought, with the scores that brought it there, and its place if it is a document's."""
-
-    id: UUID
-    kind: str
-    text: str
-    said_at: dt.datetime | None
-    score: float
-    speaker: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    source_message_ids: tuple[UUID, ...] = ()
-    citation: Citation | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GoalView:
-    """A goal with its objectives as (description, is done)."""
-
-    id: UUID
-    name: str
-    status: str
-    objectives: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from plugins import quotations
-
-if TYPE_CHECKING:
-    from plugins.api import MessageView, PersonView
+from plugins.views import MessageView, PersonView
 
 LINE_CHARACTERS = 600
 """So much of one message is shown to a model that learns from it."""

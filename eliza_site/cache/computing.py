@@ -9,59 +9,21 @@ Source: Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from eliza_site.cache.counting import COMPUTATIONS
 from eliza_site.cache.far import FarAway
+from eliza_site.cache.levels import Levels
 from eliza_site.cache.near import MISSING
 from eliza_site.cache.pickles import UntrustedValue, dump, load
-
-if TYPE_CHECKING:
-    from eliza_site.cache.levels import Levels
 
 LEASE_SECONDS = 10.0
 """Whoever computes for longer, or died, is no longer waited for: another computes, too."""
 PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.2
-
-
-class Flights:
-    """Which keys are being computed in this process."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with none, after a fork."""
-        self._lock = threading.Lock()
-        self._under_way: dict[str, threading.Event] = {}
-
-    @contextmanager
-    def lead(self, key: str) -> Iterator[bool]:
-        """Let one thread in at a time for each key; the others are told False at once."""
-        with self._lock:
-            leads = key not in self._under_way
-            if leads:
-                self._under_way[key] = threading.Event()
-        try:
-            yield leads
-        finally:
-            if leads:
-                with self._lock:
-                    ended = self._under_way.pop(key, None)
-                if ended is not None:
-                    ended.set()
-
-    def wait(self, key: str, seconds: float) -> None:
-        """Wait until the one who computes this has ended, or for so long."""
-        with self._lock:
-            event = self._under_way.get(key)
-        if event is not None:
-            event.wait(seconds)
 
 
 class Computation:

@@ -13,9 +13,9 @@ import structlog
 from django.conf import settings
 
 from agents.circuits import Circuit, cache_circuit
-from eliza_site.cache.computing import Flights
 from eliza_site.cache.counting import FAR_HITS, INVALIDATIONS, MISSES, NEAR_HITS
 from eliza_site.cache.far import FarAway, FarLevel
+from eliza_site.cache.flights import Flights
 from eliza_site.cache.listener import Listener
 from eliza_site.cache.near import MISSING, NearLevel, Ticket
 from eliza_site.cache.pickles import UntrustedValue, load
