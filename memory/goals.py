@@ -15,6 +15,8 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from memory.models import Goal, Objective
+from memory.stores import row_security
+from memory.stores.postgres_goals import read_goals
 from plugins.api import GoalView
 from plugins.events import emit
 
@@ -77,12 +79,14 @@ def find_active_goals(
 
     With `others`, those that may be spoken of with any of the people.
     """
-    visible = (Goal.objects.visible_to(agent_id, room_id, person) for person in (person_id, *others))
-    rows = (
-        reduce(operator.or_, visible)
-        .active()
-        .order_by("created_at", "id", "objectives__position")
-        .values_list("id", "name", "status", "objectives__description", "objectives__is_done")
+    people = (person_id, *others)
+    visible = reduce(
+        operator.or_, (Goal.objects.visible_to(agent_id, room_id, one) for one in people)
+    ).active()
+    if row_security.stands():
+        return read_goals(visible, agent_id=agent_id, room_id=room_id, people=people)
+    rows = visible.order_by("created_at", "id", "objectives__position").values_list(
+        "id", "name", "status", "objectives__description", "objectives__is_done"
     )
     goals: dict[UUID, GoalView] = {}
     for id, name, status, description, is_done in rows:

@@ -42,7 +42,7 @@ MUTATIONS = (
     Mutation(
         name="policy that knows no privacy",
         breaks=BEHIND,
-        file="memory/stores/row_security.py",
+        file="memory/stores/wall.py",
         old="        WHEN 'person' THEN person_id = nullif(current_setting('eliza.alone_with', true), '')::uuid",
         new="        WHEN 'person' THEN true",
         tests=(SECOND + "test_with_the_first_wall_down_nothing_leaks_while_the_second_stands",),
@@ -50,8 +50,8 @@ MUTATIONS = (
     Mutation(
         name="policy that takes any room for private",
         breaks=BEHIND,
-        file="memory/stores/row_security.py",
-        old="          AND person.id <> with_person AND person.merged_into_id IS DISTINCT FROM with_person",
+        file="memory/stores/wall.py",
+        old="          AND person.id <> {{person}} AND person.merged_into_id IS DISTINCT FROM {{person}}",
         new="          AND false",
         tests=(SECOND + "test_a_private_room_in_which_another_human_listens_is_not_private",),
     ),
@@ -62,6 +62,22 @@ MUTATIONS = (
         old="is_walled=row_security.stands()",
         new="is_walled=False",
         tests=(SECOND + "test_with_the_first_wall_down_nothing_leaks_while_the_second_stands",),
+    ),
+    Mutation(
+        name="policy that lets goals go everywhere",
+        breaks=BEHIND,
+        file="memory/stores/wall.py",
+        old="        ELSE person_id = ANY (nullif(current_setting('eliza.with', true), '')::uuid[])",
+        new="        ELSE true",
+        tests=(SECOND + "test_goals_follow_the_room_and_the_people",),
+    ),
+    Mutation(
+        name="goals that are read past the second wall",
+        breaks=BEHIND,
+        file="memory/goals.py",
+        old="    if row_security.stands():",
+        new="    if False:",
+        tests=(SECOND + "test_with_the_first_wall_down_no_goal_leaks_while_the_second_stands",),
     ),
     Mutation(
         name="lanes that stay the forgotten person's",

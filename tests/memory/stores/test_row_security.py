@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,16 @@ from django.db.models import Q
 
 from memory import querysets
 from memory.checks import check_wall
+from memory.goals import find_active_goals, set_goal
 from memory.memories import remember
-from memory.models import Memory
-from memory.querysets import MemoryQuerySet
-from memory.stores import row_security
+from memory.models import Goal, Memory
+from memory.querysets import GoalQuerySet, MemoryQuerySet
+from memory.stores import row_security, wall
 from memory.stores.candidates import candidates_statement
+from memory.stores.wall import READ_GOALS, READ_MEMORIES
 from tests.memory.conftest import Scene
+
+GOAL_COLUMNS = ("id", "agent_id", "person_id", "room_id", "name", "status", "created_at")
 
 
 def read(scene: Scene, room: Any, person: Any, *, agent: Any = None) -> set[str]:
@@ -80,6 +85,8 @@ def test_it_stands_after_a_migration_and_its_reader_can_read_nothing_else(db: No
             [row_security.READER],
         )
         assert set(cursor.fetchall()) == {
+            *(("memory_goal", name) for name in GOAL_COLUMNS),
+            *(("memory_objective", name) for name in ("goal_id", "position", "description", "is_done")),
             ("agents_room", "id"),
             ("agents_room", "type"),
             ("agents_participant", "room_id"),
@@ -110,6 +117,70 @@ def test_a_private_room_in_which_another_human_listens_is_not_private(kept: Scen
     assert read(kept, room, kept.ann) == {"said by Ann alone", "known everywhere"}
 
 
+def read_goals(scene: Scene, room: Any, *people: Any, agent: Any = None) -> set[str]:
+    """Ask the wall's function for every goal that there is."""
+    ids = list(Goal.objects.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, objectives::text FROM memory_read_goals(%s::uuid[], %s, %s, %s::uuid[])",
+            [ids, (agent or scene.agent).pk, room and room.pk, [person.pk for person in people]],
+        )
+        found = dict(cursor.fetchall())
+    assert all(json.loads(objectives) == [[f"do {name}", False]] for name, objectives in found.items())
+    return set(found)
+
+
+@pytest.fixture
+def aims(scene: Scene) -> Scene:
+    """A goal for each scope, and another agent's."""
+    wanted: list[tuple[str, dict[str, Any]]] = [
+        ("the agent's own", {}),
+        ("the group's", {"room_id": scene.group.pk}),
+        ("Ann's", {"person_id": scene.ann.pk}),
+        ("Bob's", {"person_id": scene.bob.pk}),
+        ("Bob's in the group", {"room_id": scene.group.pk, "person_id": scene.bob.pk}),
+        ("another agent's", {"agent_id": scene.make_agent().pk}),
+    ]
+    for name, scope in wanted:
+        set_goal(name=name, objectives=[f"do {name}"], **{"agent_id": scene.agent.pk, **scope})
+    return scene
+
+
+def test_goals_follow_the_room_and_the_people(aims: Scene) -> None:
+    own = "the agent's own"
+    assert read_goals(aims, aims.dm_of_ann, aims.ann) == {own, "Ann's"}
+    assert read_goals(aims, aims.dm_of_bob, aims.bob) == {own, "Bob's"}
+    assert read_goals(aims, aims.group, aims.ann) == {own, "the group's"}
+    assert read_goals(aims, aims.group, aims.ann, aims.bob) == {own, "the group's", "Bob's in the group"}
+    assert read_goals(aims, None, aims.ann) == read_goals(aims, aims.dm_of_ann) == {own}
+    room = aims.make_room("DM", aims.ann, aims.bob)
+    assert read_goals(aims, room, aims.ann) == {own}
+
+
+def test_both_walls_hand_out_the_same_goals(aims: Scene, settings: Any) -> None:
+    shared = aims.make_room("VOICE_DM", aims.ann, aims.bob)
+    for room in (None, aims.group, aims.dm_of_ann, aims.dm_of_bob, shared):
+        for people in ((None,), (aims.ann,), (aims.bob,), (aims.ann, aims.bob), (None, aims.bob)):
+            place = aims.agent.pk, room and room.pk, *(person and person.pk for person in people)
+            settings.ROW_LEVEL_SECURITY = True
+            behind = find_active_goals(*place)
+            settings.ROW_LEVEL_SECURITY = False
+            assert find_active_goals(*place) == behind
+            assert behind, "the agent's own goes everywhere"
+
+
+@pytest.mark.parametrize("is_on", [True, False], ids=["behind", "without"])
+def test_with_the_first_wall_down_no_goal_leaks_while_the_second_stands(
+    aims: Scene, settings: Any, monkeypatch: pytest.MonkeyPatch, is_on: bool
+) -> None:
+    settings.ROW_LEVEL_SECURITY = is_on
+    monkeypatch.setattr(GoalQuerySet, "visible_to", lambda self, *_scope: self.all())
+    found = {goal.name for goal in find_active_goals(aims.agent.pk, aims.dm_of_ann.pk, aims.ann.pk)}
+    leaked = found - {"the agent's own", "Ann's"}
+    assert not leaked if is_on else "Bob's" in leaked
+    assert {"the agent's own", "Ann's"} <= found
+
+
 @pytest.mark.usefixtures("no_first_wall")
 @pytest.mark.parametrize("is_on", [True, False], ids=["behind", "without"])
 def test_with_the_first_wall_down_nothing_leaks_while_the_second_stands(
@@ -125,8 +196,13 @@ def test_with_the_first_wall_down_nothing_leaks_while_the_second_stands(
 def test_the_reader_sees_no_row_outside_of_the_function_and_never_a_vector(kept: Scene) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL ROLE {row_security.READER}")
-        cursor.execute("SELECT count(text) FROM memory_memory")
-        assert cursor.fetchone() == (0,)
+        for seen in (
+            "count(text) FROM memory_memory",
+            "count(name) FROM memory_goal",
+            "count(description) FROM memory_objective",
+        ):
+            cursor.execute(f"SELECT {seen}")
+            assert cursor.fetchone() == (0,)
         with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
             cursor.execute("SELECT embedding FROM memory_memory")
         with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
@@ -144,11 +220,11 @@ def test_whom_a_statement_spoke_for_is_forgotten_with_it(kept: Scene) -> None:
         assert not any(cursor.fetchone())
 
 
-def test_nobody_else_may_call_the_function(db: None) -> None:
+@pytest.mark.parametrize("function", [READ_MEMORIES, READ_GOALS])
+def test_nobody_else_may_call_the_functions(db: None, function: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT has_function_privilege('pg_monitor', to_regprocedure(%s), 'EXECUTE')",
-            [row_security.SIGNATURE],
+            "SELECT has_function_privilege('pg_monitor', to_regprocedure(%s), 'EXECUTE')", [function]
         )
         assert cursor.fetchone() == (False,)
 
@@ -158,7 +234,7 @@ def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
 ) -> None:
     assert check_wall(databases=["default"]) == []
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP FUNCTION {row_security.SIGNATURE}")
+        cursor.execute(f"DROP FUNCTION {READ_MEMORIES}")
     monkeypatch.setattr(row_security._Known, "stands", False)
     monkeypatch.setattr(row_security._Known, "until", 0.0)
     assert not row_security.stands()
@@ -176,8 +252,23 @@ def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
         "DROP POLICY what_may_surface ON memory_memory",
         "ALTER POLICY what_may_surface ON memory_memory USING (true)",
         f"CREATE POLICY another ON memory_memory TO {row_security.READER} USING (true)",
+        "ALTER TABLE memory_goal DISABLE ROW LEVEL SECURITY",
+        "ALTER POLICY what_may_surface ON memory_objective USING (true)",
+        f"CREATE POLICY another ON memory_goal TO {row_security.READER} USING (true)",
+        f"DROP FUNCTION {READ_GOALS}",
+        f"ALTER FUNCTION {READ_GOALS} OWNER TO CURRENT_USER",
     ],
-    ids=["off", "dropped", "changed", "another"],
+    ids=[
+        "off",
+        "dropped",
+        "changed",
+        "another",
+        "goals off",
+        "objectives",
+        "another of goals",
+        "no goals",
+        "owned",
+    ],
 )
 def test_it_is_built_again_where_something_of_it_is_not_as_it_was(db: None, fault: str) -> None:
     with connection.cursor() as cursor:
@@ -191,8 +282,9 @@ def test_a_role_that_may_not_build_it_says_so_and_changes_nothing(
     db: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP FUNCTION {row_security.SIGNATURE}")
-    monkeypatch.setattr(row_security, "READER", "eliza_reader_that_is_not_there")
+        cursor.execute(f"DROP FUNCTION {READ_MEMORIES}")
+    missing = wall.wall("public").replace(wall.READER, "eliza_reader_that_is_not_there")
+    monkeypatch.setattr(row_security, "wall", lambda _schema: missing)
     row_security.ensure_wall()
     assert "As a superuser" in capsys.readouterr().out
     assert Memory.objects.count() == 0
