@@ -116,7 +116,7 @@ def _failing_spaces() -> list[Finding]:
 
 
 def look_at_wall() -> list[Finding]:
-    """Look whether memories are read behind row level security."""
+    """Look whether memories and goals are read behind row level security."""
     if settings.IS_SQLITE:
         return [ok("SQLite has none: the query alone decides what may surface.")]
     if not settings.ROW_LEVEL_SECURITY:
@@ -125,7 +125,7 @@ def look_at_wall() -> list[Finding]:
         ]
     if not row_security.is_built():
         return [wrong(row_security.MISSING, row_security.CURE)]
-    return [ok("Memories are read behind row level security.")]
+    return [ok("Memories and goals are read behind row level security.")]
 
 
 def look_at_secrets() -> list[Finding]:

@@ -20,7 +20,9 @@ from memory.stores.wall import READER, STANDS, TABLES, wall
 log = structlog.get_logger(__name__)
 
 LOOKED_FOR_AGAIN_AFTER_SECONDS = 60.0
-MISSING = "Recall reads without the second wall: row level security was not built in this database."
+MISSING = (
+    "Memories and goals are read without the second wall: row level security was not built in this database."
+)
 CURE = (
     f"As a superuser, run: CREATE ROLE {READER} NOLOGIN; GRANT {READER} TO the product's role; "
     "then: python manage.py migrate. Or set ROW_LEVEL_SECURITY=false."

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings as django_settings
@@ -25,7 +25,7 @@ from agents.envelopes import Incoming, IncomingPerson, IncomingRoom
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
-from agents.models import Account
+from agents.models import Account, Person
 from agents.people import merging
 from plugins.api import (
     Action,
@@ -35,6 +35,7 @@ from plugins.api import (
     Plugin,
     Provided,
     Provider,
+    Relate,
     Remember,
     SetGoal,
     SetPluginState,
@@ -50,6 +51,8 @@ WALLS = (False, True) if hasattr(django_settings, WALL) else (False,)
 """Without such a setting there is one wall, the query's own."""
 
 SOME, MANY = 50, 1000
+SOMEBODY = UUID(int=8)
+"""Who never says a word, so that others can stand in a relationship to somebody."""
 
 KEPT: dict[str, Any] = {
     worlds.FACT: lambda text: Remember(text=text),
@@ -57,6 +60,10 @@ KEPT: dict[str, Any] = {
     worlds.GOAL: lambda text: SetGoal(name=text, objectives=(f"do {text}",)),
     worlds.PERSON_STATE: lambda text: SetPluginState(state={"kept": text}, scope="person"),
     worlds.ROOM_STATE: lambda text: SetPluginState(state={"kept in the room": text}, scope="room"),
+    worlds.RELATION: lambda text: Relate(other_person_id=SOMEBODY, relationship_type=text),
+    worlds.RELATION_EVERYWHERE: lambda text: Relate(
+        other_person_id=SOMEBODY, relationship_type=text, is_everywhere=True
+    ),
     worlds.AGENT_STATE: lambda text: SetPluginState(state={"kept for all": text}, scope="agent"),
 }
 
@@ -102,6 +109,7 @@ class Stage:
             for number in range(world.agents)
         ]
         self.shown_elsewhere = 0
+        Person.objects.create(pk=SOMEBODY, name="Somebody")
 
     def play(self) -> None:
         """Let everything happen, and judge each prompt."""

@@ -15,8 +15,10 @@ PRIVATE_TYPES = ("API", "DM", "SELF", "VOICE_DM")
 SHARED_TYPES = ("GROUP", "THREAD", "FEED", "VOICE_GROUP")
 PLAIN, FACT, ROOM_FACT, GOAL = "plain", "fact", "room_fact", "goal"
 PERSON_STATE, ROOM_STATE, AGENT_STATE = "person_state", "room_state", "agent_state"
-WAYS = (PLAIN, FACT, ROOM_FACT, GOAL, PERSON_STATE, ROOM_STATE, AGENT_STATE)
-"""What becomes of a saying beside a message: nothing, a fact of the person or of the room, a goal, a plugin's state."""
+RELATION, RELATION_EVERYWHERE = "relation", "relation_everywhere"
+WAYS = (PLAIN, FACT, ROOM_FACT, GOAL, PERSON_STATE, ROOM_STATE, AGENT_STATE, RELATION, RELATION_EVERYWHERE)
+"""What becomes of a saying beside a message: nothing, a fact of the person or of the room, a goal, a plugin's state, a
+relationship of the person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ class Reference:
         if said.way == AGENT_STATE:
             return True  # what a plugin keeps for the agent goes wherever it speaks
         is_same_person = self.one(said.person) == self.one(here.person)
-        if said.way == PERSON_STATE and is_same_person:
+        if said.way in (PERSON_STATE, RELATION_EVERYWHERE) and is_same_person:
             return True  # and for a person, wherever that person speaks
         if said.room == here.room:
             return True  # the room's own history

@@ -40,6 +40,14 @@ MUTATIONS = (
         tests=(ISOLATION,),
     ),
     Mutation(
+        name="relationships of every room",
+        breaks=APART,
+        file="memory/relationships.py",
+        old="        WHERE agent_id = {{agent}} AND room_id = {{room}} AND {{person}} IN (user_a_id, user_b_id)",
+        new="        WHERE agent_id = {{agent}} AND room_id IS NOT NULL AND {{person}} IN (user_a_id, user_b_id)",
+        tests=(ISOLATION,),
+    ),
+    Mutation(
         name="policy that knows no privacy",
         breaks=BEHIND,
         file="memory/stores/wall.py",
