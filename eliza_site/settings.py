@@ -188,6 +188,9 @@ if not IS_SQLITE:
             " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
             # Where the nearest may not surface here, the index goes on; what it brings is put in order afterwards.
             " -c hnsw.iterative_scan=relaxed_order"
+            # From some 200,000 memories on, recall is expected to cost more than `jit_above_cost`, and to compile it
+            # would take longer than to run it.
+            " -c jit=off"
         ),
     }
     if env("DATABASE_PREPARED_STATEMENTS"):

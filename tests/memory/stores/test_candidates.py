@@ -252,3 +252,9 @@ def test_the_column_and_the_questions_agree_on_the_scripts_without_spaces() -> N
 def test_a_text_of_a_million_words_of_its_own_is_kept(scene: Any) -> None:
     text = " ".join(f"w{number:x}" for number in range(200_000))
     assert remember([scene.draft(text), scene.draft("火" * 300_000), scene.draft("x" * 3_000_000)]) == 3
+
+
+def test_every_session_searches_on_and_compiles_nothing(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('hnsw.iterative_scan'), current_setting('jit')")
+        assert cursor.fetchone() == ("relaxed_order", "off")
