@@ -13,4 +13,5 @@ if __name__ == "__main__":
     if ephemeral.is_ephemeral(sys.argv):
         ephemeral.prepare(os.environ)
     refusals.hush_pool()
-    execute_from_command_line(sys.argv)
+    with refusals.ending_unread():
+        execute_from_command_line(sys.argv)

@@ -1,21 +1,29 @@
 """What somebody reads instead of a stack trace where a setting is wrong or the database is away.
 
 `eliza_site` installs `explain` as the last word of every process of the project: commands, fleet, web and workers.
+`manage.py` has commands end without a word where nobody reads them any longer.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
+import select
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 UNKNOWN = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
+UNREAD = 128 + signal.SIGPIPE
+"""What a shell gives as the status of a program that ended because nobody reads it any longer."""
 
 
 def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -120,3 +128,31 @@ def hush_pool() -> None:
     until_connected = _UntilConnected()
     logging.getLogger("psycopg.pool").addFilter(until_connected)
     connection_created.connect(until_connected.open, weak=False)
+
+
+@contextmanager
+def ending_unread() -> Iterator[None]:
+    """End the process without a word where whoever read its output has gone, as `head` does after its lines.
+
+    Source: Python's `signal`, "Note on SIGPIPE". The signal stays ignored: sockets cause it, too.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not unread:
+            raise
+        # Python writes what is left of both as it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(UNREAD)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _stream, event in poll.poll(0))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -10,8 +13,8 @@ from urllib.parse import quote
 import pytest
 from django.db import ProgrammingError, connections
 
-from eliza_site.refusals import explain, find_database_fault
-from tests.doubles.programs import run_python
+from eliza_site.refusals import ending_unread, explain, find_database_fault
+from tests.doubles.programs import ROOT, own_database_url, run_python
 
 NOBODY = "postgres://user:secret@127.0.0.1:{port}/name"
 
@@ -113,3 +116,52 @@ def test_a_table_that_no_migration_makes_keeps_its_stack(capsys: pytest.CaptureF
         capsys.readouterr().err
         == 'django.db.utils.ProgrammingError: relation "agents_nothing" does not exist\n'
     )
+
+
+@pytest.mark.parametrize("command", [("help",), ("list_plugins", "--json"), ("doctor",)])
+def test_a_command_that_nobody_reads_ends_without_a_word(command: tuple[str, ...]) -> None:
+    done = _run_unread("manage.py", *command)
+
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_of_answers_that_nobody_reads_ends_without_a_word(tmp_path: Path) -> None:
+    """`evaluate_recall --out /dev/stdout … | head -1`."""
+    turns, questions = tmp_path / "turns.jsonl", tmp_path / "questions.jsonl"
+    turns.write_text(
+        '{"conversation": 1, "id": 1, "at": "2026-01-01T00:00:00Z", "speaker": "Ann", "text": "Hi"}'
+    )
+    questions.write_text('{"conversation": 1, "question_id": 1, "question": "Who says hi?"}')
+
+    files = ("--turns", str(turns), "--questions", str(questions), "--out", "/dev/stdout")
+    own = {"DATABASE_URL": own_database_url(), "EMBEDDING_MODEL": "hashed"}
+    done = _run_unread("manage.py", "evaluate_recall", *files, **own)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
+    with pytest.raises(BrokenPipeError), ending_unread():
+        raise BrokenPipeError("a server's socket")
+
+
+def _run_unread(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with a standard output whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, *argv],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)

@@ -80,6 +80,8 @@ class Command(BaseCommand):
                     told=lambda what, done, _total: progress.update(bars[what], completed=done),
                 )
                 out.writelines(_line(answer) for answer in answers)
+        except BrokenPipeError:  # nobody reads standard output any longer, or what --out names
+            raise
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}. Name another file.") from None
         except (FaultyRehearsalFile, EmbeddingError) as error:
@@ -96,11 +98,11 @@ class Command(BaseCommand):
 @contextmanager
 def _written_whole(path: Path) -> Iterator[TextIO]:
     """Open a file beside the one that it becomes once all of it is written; what is no file is written to as it is."""
-    path = path.resolve()
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8") as stream:
             yield stream
         return
+    path = path.resolve()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("w", encoding="utf-8") as file:

@@ -60,6 +60,8 @@ class Command(BaseCommand):
             for number, fault in error.faults:
                 self.stderr.write(f"line {number}: {fault}")
             raise CommandError(str(error)) from None
+        except BrokenPipeError:  # nobody reads standard output any longer
+            raise
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}. Name another file.") from None
         except (UnknownAgent, ingest.Interrupted) as error:

@@ -256,3 +256,15 @@ def test_percentiles_are_of_the_replies_that_came() -> None:
     figures = Figures(latencies=[4.0, 1.0, 3.0, 2.0])
     assert [figures.percentile(share) for share in (0.25, 0.5, 0.95)] == [1.0, 2.0, 4.0]
     assert Figures().percentile(0.5) is None
+
+
+class _Unread(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_went_is_no_file_that_cannot_be_written(
+    eliza: Agent, no_worker: None, file: Path
+) -> None:
+    with pytest.raises(BrokenPipeError):
+        call_command("ingest", str(file), stdout=_Unread())
