@@ -17,10 +17,10 @@ from django.db import connection
 from django.db.models import OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
+from memory.ids import MOST_LISTED, id_range, say_no_id, say_several
 from memory.models import Memory
 from memory.querysets import PRIVATE_ROOM_TYPES
 
-UUID_DIGITS, SHORTEST_PREFIX, MOST_LISTED = 32, 8, 5
 LONGEST_CHAIN = 20
 MOST_VERSIONS = 40
 LOOKED_AT_MESSAGES = 200
@@ -77,12 +77,9 @@ def find_memory(name: str) -> Memory:
 
     Raises: MemoryNotFound.
     """
-    digits = name.replace("-", "").strip().lower()
-    if not SHORTEST_PREFIX <= len(digits) <= UUID_DIGITS or set(digits) - set("0123456789abcdef"):
-        raise MemoryNotFound(
-            f"{name[:100]!r} is no id: give a memory's id, or at least its first {SHORTEST_PREFIX} digits."
-        )
-    ids = (UUID(digits.ljust(UUID_DIGITS, "0")), UUID(digits.ljust(UUID_DIGITS, "f")))
+    ids = id_range(name)
+    if ids is None:
+        raise MemoryNotFound(say_no_id(name, "a memory's"))
     found = list(
         Memory.objects.filter(pk__range=ids)
         .select_related("agent", "room", "person", "world", "fact__subject")
@@ -95,9 +92,9 @@ def find_memory(name: str) -> Memory:
         raise MemoryNotFound(
             f"No memory has the id {name}. `manage.py recall … --json` and the admin show ids."
         )
-    listed = ", ".join(str(memory.pk) for memory in found[:MOST_LISTED])
-    more = ", …" if len(found) > MOST_LISTED else ""
-    raise MemoryNotFound(f"More than one memory has an id that begins with {name}: {listed}{more}")
+    raise MemoryNotFound(
+        say_several(name, "memory", [(memory.pk, memory.said_at, memory.text) for memory in found])
+    )
 
 
 def sources_of(message_ids: Iterable[UUID | str]) -> dict[UUID, Source]:

@@ -15,11 +15,8 @@ from django.db.models import Q
 from agents.memories.recollections import report_citation
 from agents.models import Approval, Delivery, Message, ModelCall, Step, Turn
 from memory.documents.citations import citations_of
+from memory.ids import MOST_LISTED, id_range, say_no_id, say_several
 from memory.provenance import Source, kept_of, sources_of
-
-UUID_DIGITS = 32
-SHORTEST_PREFIX = 8
-MAX_LISTED = 5
 
 
 class TurnNotFound(LookupError):
@@ -31,26 +28,28 @@ def find_turn(name: str) -> Turn:
 
     Raises: TurnNotFound.
     """
-    digits = name.replace("-", "").strip().lower()
-    if not SHORTEST_PREFIX <= len(digits) <= UUID_DIGITS or set(digits) - set("0123456789abcdef"):
-        raise TurnNotFound(
-            f"{name!r} is no id: give a turn's, a message's or a reply's id, or at least its first"
-            f" {SHORTEST_PREFIX} digits."
-        )
-    ids = (UUID(digits.ljust(UUID_DIGITS, "0")), UUID(digits.ljust(UUID_DIGITS, "f")))
+    ids = id_range(name)
+    if ids is None:
+        raise TurnNotFound(say_no_id(name, "a turn's, a message's or a reply's"))
     messages = Message.objects.filter(pk__range=ids)
     named = Q(pk__range=ids) | Q(message__in=messages) | Q(pk__in=messages.values("turn"))
     found = list(
         Turn.objects.filter(named)
         .select_related("agent", "room", "person", "message", "connection", "character_version")
-        .distinct()[: MAX_LISTED + 1]
+        .order_by("pk")
+        .distinct()[: MOST_LISTED + 1]
     )
     if len(found) == 1:
         return found[0]
     if not found:
         raise TurnNotFound(f"No turn, message or reply has the id {name}.")
-    listed = ", ".join(str(turn.pk) for turn in found[:MAX_LISTED])
-    raise TurnNotFound(f"More than one turn has an id that begins with {name}: {listed}, …")
+    raise TurnNotFound(
+        say_several(name, "turn", [(turn.pk, turn.received_at, _said(turn)) for turn in found])
+    )
+
+
+def _said(turn: Turn) -> str:
+    return turn.message.text if turn.message else turn.cause_kind
 
 
 def report_turn(turn: Turn) -> dict[str, Any]:

@@ -268,8 +268,12 @@ def test_a_memory_is_found_by_its_id_and_by_a_beginning_that_is_its_own(scene: S
 
     assert find_memory(ids[0]).text == "Number 0."
     assert find_memory(ids[1].replace("-", "").upper()).text == "Number 1."
-    with pytest.raises(MemoryNotFound, match=f"begins with 0197f000: {ids[0]}, {ids[1]}"):
+    with pytest.raises(MemoryNotFound) as several:
         find_memory("0197f000")
+    assert str(several.value).splitlines() == [
+        "More than one memory has an id that begins with 0197f000: give more of it.",
+        *(f"{id}  {NOW:%Y-%m-%d %H:%M:%S}  Number {number}." for number, id in enumerate(ids)),
+    ]
     with pytest.raises(MemoryNotFound, match="No memory has the id"):
         find_memory(str(NOBODYS))
     for name in ("", "roses", "0197f00", "0197f000-0000-7000-8000-0000000000011"):
