@@ -96,6 +96,7 @@ def _note(family: Family, accounts: list[Account], *, by: str, why: str) -> Forg
     return Forgetting(
         people=[str(id) for id in family.ids],
         accounts=[[account.platform, account.external_id] for account in accounts],
+        counts={"accounts": len(accounts)},
         names=sorted(filter(None, names)),
         marks=sorted(filter(None, marks)),
         began_by=clean_text(by)[:150],

@@ -16,7 +16,10 @@ from plugins.registry import find_service
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """How many rows of which kind would go, and how many that stay would be searched for the person's words."""
+    """How many rows of which kind would go, and how many that stay would be searched for the person's words.
+
+    Kinds are called as in `Progress`, and left out where there is none. What only the search finds is not among them.
+    """
 
     gone: Mapping[str, int]
     searched: Mapping[str, int]
@@ -32,10 +35,12 @@ def survey(family: Family) -> Survey:
     turns = Turn.objects.filter(Q(room__in=private) | Q(person__in=people))
     others = Turn.objects.filter(room__in=shared).exclude(person__in=people)
     said_by_agents = Message.objects.filter(room__in=shared, direction=Message.Direction.OUT)
+    prompts = ModelCall.objects.filter(turn__in=others).exclude(prompt=[])
     gone: dict[str, int] = {
         "people": len(people),
         "accounts": Account.objects.filter(person__in=people).count(),
         "rooms": len(private),
+        "participants": Participant.objects.filter(person__in=people).count(),
         "messages": Message.objects.filter(said).count(),
         "turns": turns.count(),
         "steps": Step.objects.filter(turn__in=turns).count(),
@@ -45,13 +50,14 @@ def survey(family: Family) -> Survey:
         **count_of(people, private),
         **count_plugins_rows(people, private),
         **_sign_ins(family),
+        "prompts": prompts.count(),
     }
-    searched = {
-        "messages of agents": said_by_agents.count(),
-        "turns of others": others.count(),
-        "prompts of others, which go": ModelCall.objects.filter(turn__in=others).exclude(prompt=[]).count(),
-    }
-    return Survey(gone=gone, searched=searched)
+    searched = {"messages": said_by_agents.count(), "turns": others.count()}
+    return Survey(gone=_found(gone), searched=_found(searched))
+
+
+def _found(counts: Mapping[str, int]) -> dict[str, int]:
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _sign_ins(family: Family) -> Mapping[str, int]:

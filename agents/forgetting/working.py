@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from agents import audit
 from agents.forgetting import ending, hearing, holding, quiet, removal
 from agents.forgetting.holding import Hold, Lost, Progress
 from agents.forgetting.sealing import begin
@@ -66,7 +67,9 @@ def go_on(forgetting_id: UUID, *, tell: Callable[[Progress], None] = lambda _pro
     except Lost as error:
         log.warning("forgetting_lost", error=error)
         return False
-    log.info("forgotten", forgetting=str(forgetting_id), **hold.counts)
+    # As of the audit: whoever gives the command is told by it.
+    tell_log = log.debug if forgetting.began_by == audit.COMMAND else log.info
+    tell_log("forgotten", forgetting=str(forgetting_id), **hold.counts)
     return True
 
 

@@ -111,7 +111,7 @@ class Command(BaseCommand):
     def _report_survey(self, family: Family, options: dict[str, Any]) -> None:
         survey = forgetting.survey(family)
         if options["json"]:
-            report = {"would_go": dict(survey.gone), "would_be_searched": dict(survey.searched)}
+            report = {"forgetting": None, "counts": dict(survey.gone), "searched": dict(survey.searched)}
             self.stdout.write(json.dumps(report, indent=2))
             return
         self.stdout.write("Would go:")
