@@ -2,14 +2,17 @@
 
 A turn: `{"conversation", "id", "at", "speaker", "text"}`; a question: `{"conversation", "question_id",
 "question"}`, and `"gold"`, the ids of the turns that answer it, where they are known. `at` is a time with its zone.
-What else a line says is left aside: a turn's `session` too, as recall has to find sessions by the times.
+What else a line says is left aside: a turn's `session` too, as recall has to find sessions by the times, and a
+question's `category`. But where a key is missing and another one is nearly it, that is told.
 `agents.memories.rehearsals` works with them.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,31 +61,50 @@ class RehearsalQuestion(RehearsalLine):
         return given
 
 
-def read_rehearsal_lines(path: Path, kind: type[_Line]) -> list[_Line]:
-    """Read all lines of the file; blank ones are left out.
+def read_rehearsal_lines(path: Path, kind: type[_Line], *, warn: Callable[[str], None]) -> list[_Line]:
+    """Read all lines of the file; blank ones are left out. `warn` is told of keys that look misspelt.
 
     Raises: FaultyRehearsalFile, OSError.
     """
     lines: list[_Line] = []
     faults: list[str] = []
+    misspelt: dict[tuple[str, str], list[int]] = defaultdict(list)
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, raw in enumerate(file, start=1):
             if not raw.strip():
                 continue
             try:
-                lines.append(kind.model_validate(json.loads(raw)))
+                given = json.loads(raw)
+                for pair in _misspelt(given, kind):
+                    misspelt[pair].append(number)
+                lines.append(kind.model_validate(given))
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"])) or "the line"
                 faults.append(f"line {number}: {place}: {first['msg']}")
             except ValueError as error:
                 faults.append(f"line {number}: no JSON: {error}")
+    for (key, meant), (line, *others) in misspelt.items():
+        more = f" and {len(others)} more" if others else ""
+        warn(f"{path}: line {line}{more}: {key!r} means nothing, and {meant!r} is missing: is it meant?")
     if faults:
         more = f", and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise FaultyRehearsalFile(f"{path}: {'; '.join(faults[:SHOWN_FAULTS])}{more}. Nothing was done.")
     if not lines:
         raise FaultyRehearsalFile(f"{path} has no line. Nothing was done.")
     return lines
+
+
+def _misspelt(given: object, kind: type[RehearsalLine]) -> list[tuple[str, str]]:
+    """Return keys that mean nothing, each with the one that it is nearly and that the line lacks."""
+    if not isinstance(given, dict):
+        return []
+    known, strange = kind.model_fields.keys(), given.keys() - kind.model_fields.keys()
+    return [
+        (key, meant)
+        for meant in known - given.keys()
+        for key in difflib.get_close_matches(meant, strange, n=1)
+    ]
 
 
 def check_rehearsal(

@@ -64,8 +64,8 @@ class Command(BaseCommand):
         if options["out"].resolve() in {options["turns"].resolve(), options["questions"].resolve()}:
             raise CommandError(f"--out {options['out']} is a file that is read: name another one.")
         try:
-            turns = read_rehearsal_lines(options["turns"], RehearsalTurn)
-            questions = read_rehearsal_lines(options["questions"], RehearsalQuestion)
+            turns = read_rehearsal_lines(options["turns"], RehearsalTurn, warn=self.stderr.write)
+            questions = read_rehearsal_lines(options["questions"], RehearsalQuestion, warn=self.stderr.write)
             check_rehearsal(turns, questions, turns_path=options["turns"])
             # The file comes first: where it can't be written, nothing was done. It takes its name when it is whole.
             with _written_whole(options["out"]) as out, self._progress() as progress:

@@ -39,10 +39,10 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def evaluate(files: dict[str, Path], *more: str) -> str:
+def evaluate(files: dict[str, Path], *more: str, stderr: io.StringIO | None = None) -> str:
     out = io.StringIO()
     paths = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    call_command("evaluate_recall", *paths, *more, stdout=out)
+    call_command("evaluate_recall", *paths, *more, stdout=out, stderr=stderr or io.StringIO())
     return out.getvalue()
 
 
@@ -196,6 +196,19 @@ def test_a_faulty_file_is_refused_before_anything_is_done(
     with pytest.raises(CommandError, match=words):
         evaluate(files)
     assert not files["out"].exists()
+
+
+def test_a_key_that_looks_misspelt_is_told_with_its_line(files: dict[str, Path]) -> None:
+    question = {"conversation": "garden", "question": "Where do the bees live?", "category": 2}
+    rows = [{"gold": ["a1"], "goldish": 1}, {"golds": ["a1"]}, {"golds": ["a2"]}, {"Gold": ["a1"]}]
+    _write(files["questions"], [{**question, "question_id": n, **row} for n, row in enumerate(rows)])
+    said = io.StringIO()
+    evaluate(files, stderr=said)
+    path = files["questions"]
+    assert said.getvalue().splitlines() == [
+        f"{path}: line 2 and 1 more: 'golds' means nothing, and 'gold' is missing: is it meant?",
+        f"{path}: line 4: 'Gold' means nothing, and 'gold' is missing: is it meant?",
+    ]
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(files: dict[str, Path]) -> None:
