@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from plugins.time_limits import TimeLimitExceeded, call_within
 
 EMBEDDING_SECONDS = 30.0
 """Whoever asks looks at a page meanwhile, and gets what words bring instead."""
+LOOKED_THROUGH, NAMED = 500, 3
+"""So many of the newest names are looked through for those like an unknown one, and so many are told."""
 _Row = TypeVar("_Row", bound=Model)
 
 
@@ -60,7 +63,8 @@ def find_place(agent_name: str, *, room_name: str = "", person_name: str = "") -
     """
     agent = get_agent(agent_name)
     room = _find(Room.objects.all(), room_name, "room") if room_name else None
-    person = _find(Person.objects.filter(merged_into=None), person_name, "person") if person_name else None
+    people = Person.objects.filter(merged_into=None, forgotten_at=None)
+    person = _find(people, person_name, "person") if person_name else None
     if person is not None and room is None:
         room = _direct_chat(agent, person)
     if room is not None and person is None and room.type in PRIVATE_TYPES:
@@ -214,7 +218,21 @@ def _find(rows: QuerySet[_Row, _Row], name: str, kind: str) -> _Row:
             raise UnknownPlace(
                 f"Several have the name {name!r}: name the {kind} by its id, one of {ids}.", kind=kind
             )
-    raise UnknownPlace(f"There is no {kind} {name!r}: give its id, its name, or platform:id.", kind=kind)
+    known = _some_like(rows, name)
+    raise UnknownPlace(
+        f"There is no {kind} {name!r}: give its id, its name, or platform:id.{known}", kind=kind
+    )
+
+
+def _some_like(rows: QuerySet[_Row, _Row], name: str) -> str:
+    """Name a few that may have been meant: whose names are like it, else the newest."""
+    newest = rows.exclude(name="").order_by("-pk").values_list("name", flat=True)[:LOOKED_THROUGH]
+    names = {each.casefold(): each for each in newest}
+    sought = name.casefold()
+    like = [key for key in names if sought in key] or difflib.get_close_matches(sought, names)
+    shown = [names[key] for key in (like or list(names))[:NAMED]]
+    more = " and more" if len(names) > len(shown) else ""
+    return f" There are: {', '.join(shown)}{more}." if shown else ""
 
 
 def _uuid(text: str) -> UUID | None:

@@ -110,8 +110,10 @@ def test_an_embedder_that_is_away_is_told_of(talked: Agent, monkeypatch: pytest.
         (("nobody", "x"), "No agent is named 'nobody'"),
         (
             ("{agent}", "x", "--person", "Zed"),
-            "There is no person 'Zed': give its id, its name, or platform:id",
+            "There is no person 'Zed': give its id, its name, or platform:id. There are: Cy, Bo.$",
         ),
+        (("{agent}", "x", "--person", "bob"), "There is no person 'bob': .* There are: Bo and more.$"),
+        (("{agent}", "x", "--person", "y"), "There is no person 'y': .* There are: Cy and more.$"),
         (("{agent}", "x", "--room", "attic"), "There is no room 'attic'"),
         (("{agent}", "x", "--person", "Bo"), "Several have the name 'Bo': name the person by its id, one of"),
         (("{agent}", "x", "--person", "Cy"), "Cy has no direct chat with Eliza: name a room with --room"),
