@@ -8,10 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from agents.reports.tables import Row, print_table
+from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import Citation
-
-FOLDED_CHARACTERS = 160
 
 
 def print_turn(report: dict[str, Any], console: Console, *, full: bool) -> None:

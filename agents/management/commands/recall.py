@@ -19,10 +19,9 @@ from agents.memories.recollections import (
     recollect,
     report_answer,
 )
-from agents.reports.tables import Row, print_table
+from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import RecalledMemory
 
-FOLDED_CHARACTERS = 160
 COLUMNS: Row = (">score", "because of", "when", "who", "kind", "text")
 
 
