@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celery import current_app
+from django.db import connection
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
+
+from agents.models import Agent, Lane, Turn
 
 PING_SECONDS = 1.5
 BEAT = "celerybeat@"
@@ -60,7 +64,7 @@ def find_processes(seconds: float = PING_SECONDS) -> list[WorkerProcess]:
 
 
 def explain_waiting() -> str:
-    """Say in a sentence why a turn may not be over: no broker, no worker, or workers that are slow."""
+    """Say in a sentence why a turn may not be over: no broker, no worker, workers elsewhere, or ones that are slow."""
     try:
         workers = find_workers()
     except BrokerAway as error:
@@ -68,4 +72,22 @@ def explain_waiting() -> str:
     if not workers:
         return "No worker answers: start one (`make run`, or the Procfile's `worker`), the message is kept."
     are = "is 1 worker" if len(workers) == 1 else f"are {len(workers)} workers"
+    if _is_left_alone():
+        named = connection.settings_dict
+        where = f"{named['NAME']} at {named['HOST']}" if named["HOST"] else named["NAME"]
+        return (
+            f"There {are}, but nothing is worked in this database ({where}): they may serve another one. Set"
+            " DATABASE_URL as it is set for them; the message is kept."
+        )
     return f"There {are} at work, so the model may be slow: `doctor` tells more, the message is kept."
+
+
+def _is_left_alone() -> bool:
+    """Tell whether a turn is due that nobody ever took, and nobody works any other one: workers take one at once."""
+    never_taken = Turn.objects.filter(
+        state=Turn.State.WAITING,
+        take_count=0,
+        agent__status=Agent.Status.RUNNING,
+        lane__next_run_at__lte=Now(),
+    )
+    return never_taken.exists() and not Lane.objects.filter(lease_until__gt=Now()).exists()

@@ -71,7 +71,10 @@ def look_at_turns() -> list[Finding]:
         count, age = cursor.fetchone()
     found = []
     if count and age > _lateness():
-        cure = "Start workers, or more of them; `doctor` says above whether one answers."
+        cure = (
+            "Start workers, or more of them; `doctor` says above whether one answers. One that does may serve another"
+            " database: compare its DATABASE_URL."
+        )
         found.append(
             wrong(f"{count} wait with nobody at work on them, the oldest for {age:.0f} seconds.", cure)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import threading
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models.functions import Now
 
 from agents import streams, wakeups, work
 from agents.agents import pause
@@ -86,6 +88,25 @@ def test_a_turn_that_failed_prints_the_apology_and_exits_with_1(eliza: Agent, wo
 
 def test_no_worker_is_the_reason_that_is_told(eliza: Agent, no_worker: None) -> None:
     with pytest.raises(CommandError, match=r"No answer within 0\.2 seconds .* No worker answers"):
+        say("eliza", "hello", "--timeout", "0.2")
+
+
+def test_workers_of_another_database_are_not_called_slow(
+    eliza: Agent, no_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell's DATABASE_URL is not the fleet's, and both have one broker: the workers find nothing to work."""
+    monkeypatch.setattr("agents.processes.workers.find_workers", lambda: ["celery@here"])
+    name = connection.settings_dict["NAME"]
+
+    with pytest.raises(CommandError, match=rf"is 1 worker, but nothing is worked in this database \({name}"):
+        say("eliza", "hello", "--timeout", "0.2")
+
+    Lane.objects.update(lease_until=Now() + dt.timedelta(seconds=9))
+    with pytest.raises(CommandError, match="is 1 worker at work, so the model may be slow"):
+        say("eliza", "hello", "--timeout", "0.2")
+    later = Now() + dt.timedelta(seconds=60)
+    Lane.objects.update(lease_until=None, next_run_at=later)  # it failed, and is tried again later
+    with pytest.raises(CommandError, match="so the model may be slow"):
         say("eliza", "hello", "--timeout", "0.2")
 
 
