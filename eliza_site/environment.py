@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,31 @@ def read_database_url(url: str) -> dict[str, Any]:
     # A unix socket's folder stands percent-encoded in the host's place, as libpq has it.
     found["HOST"] = unquote(found.get("HOST", ""))
     return found
+
+
+def session_options(
+    given: Mapping[str, Any], *, statement_timeout_seconds: int, prepares_statements: bool
+) -> dict[str, Any]:
+    """Return what a session with PostgreSQL is opened with: what the address says, and what the product relies on."""
+    options = {
+        # A server behind a black hole is given up.
+        "connect_timeout": 10,
+        **given,
+        "options": (
+            f"-c statement_timeout={statement_timeout_seconds}s"
+            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
+            # Where the nearest may not surface here, the index goes on; what it brings is put in order afterwards.
+            " -c hnsw.iterative_scan=relaxed_order"
+            # From some 200,000 memories on, recall is expected to cost more than `jit_above_cost`, and to compile it
+            # would take longer than to run it.
+            " -c jit=off"
+        ),
+    }
+    if prepares_statements:
+        # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
+        # connections between transactions must know prepared statements, or this is to be switched off.
+        options |= {"server_side_binding": True, "prepare_threshold": 3}
+    return options
 
 
 def _read_sqlite_url(url: str) -> dict[str, Any]:

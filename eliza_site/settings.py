@@ -17,6 +17,7 @@ from eliza_site.environment import (
     check_broker_url,
     check_redis_url,
     read_database_url,
+    session_options,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -179,24 +180,11 @@ if EPHEMERAL and DATABASE["NAME"] != SQLITE_IN_MEMORY:
     # Wake-ups and cache would stay in each process, and others never hear of them.
     raise ImproperlyConfigured("EPHEMERAL is what `talk --ephemeral` sets for itself: unset it.")
 if not IS_SQLITE:
-    DATABASE["OPTIONS"] = {
-        # A server behind a black hole is given up.
-        "connect_timeout": 10,
-        **DATABASE.get("OPTIONS", {}),
-        "options": (
-            f"-c statement_timeout={DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
-            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
-            # Where the nearest may not surface here, the index goes on; what it brings is put in order afterwards.
-            " -c hnsw.iterative_scan=relaxed_order"
-            # From some 200,000 memories on, recall is expected to cost more than `jit_above_cost`, and to compile it
-            # would take longer than to run it.
-            " -c jit=off"
-        ),
-    }
-    if env("DATABASE_PREPARED_STATEMENTS"):
-        # Statements of a turn are planned once a connection instead of once a turn. A pooler that shares
-        # connections between transactions must know prepared statements, or this is to be switched off.
-        DATABASE["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
+    DATABASE["OPTIONS"] = session_options(
+        DATABASE.get("OPTIONS", {}),
+        statement_timeout_seconds=DATABASE_STATEMENT_TIMEOUT_SECONDS,
+        prepares_statements=env("DATABASE_PREPARED_STATEMENTS"),
+    )
     if env("DATABASE_POOL_SIZE"):
         DATABASE["OPTIONS"]["pool"] = {"min_size": 1, "max_size": env("DATABASE_POOL_SIZE"), "timeout": 10}
         # A worker's turn that meets a connection which was cut is worked again; a page's request is an error.

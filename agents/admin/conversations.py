@@ -19,7 +19,8 @@ from agents import exports, forgetting
 from agents.admin.reasons import Decisions, WhyDialog, dialog
 from agents.models import Account, Delivery, Message, Participant, Person, Room, Turn, World
 from agents.people import merging
-from agents.people.families import UnknownPerson, get_family
+from agents.people.families import get_family
+from agents.people.finding import UnknownPerson
 from plugins.admin_pages import (
     BigTable,
     HistoryRows,

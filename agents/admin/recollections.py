@@ -25,8 +25,9 @@ from unfold.widgets import (
 )
 
 from agents.agents import UnknownAgent
-from agents.memories.recollections import Answer, Place, UnknownPlace, find_place, recollect_noted
+from agents.memories.recollections import Answer, Place, find_place, recollect_noted
 from agents.models import Agent, Message, Turn
+from agents.people.finding import NotFound
 from agents.reports.turns import report_recalled
 from plugins.admin_pages import fold, link_to, show_milliseconds, show_text
 from plugins.api import Citation, RecalledMemory
@@ -83,7 +84,7 @@ class RecallForm(forms.Form):
             self.place = find_place(given["agent"].slug, room_name=given["room"], person_name=given["person"])
         except UnknownAgent as error:
             self.add_error("agent", str(error))
-        except UnknownPlace as error:
+        except NotFound as error:
             self.add_error(error.kind, str(error))
         return given
 

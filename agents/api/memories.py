@@ -19,7 +19,8 @@ from pydantic import Field
 from agents.agents import UnknownAgent
 from agents.cleaning import clean_text
 from agents.conversations import Caller
-from agents.memories.recollections import UnknownPlace, find_place, recollect_noted, report_answer
+from agents.memories.recollections import find_place, recollect_noted, report_answer
+from agents.people.finding import NotFound
 from agents.reports.memories import report_memory
 from agents.reports.turns import TurnNotFound, find_turn, report_recalled
 from memory.provenance import MemoryNotFound, find_memory
@@ -169,7 +170,7 @@ def recall_message(request: CallerRequest, agent: str, body: RecallIn) -> dict[s
         )
     except UnknownAgent as error:
         raise HttpError(404, str(error)) from None
-    except UnknownPlace as error:
+    except NotFound as error:
         raise HttpError(422, f"{error.kind}: {error}") from None
     return report_answer(recollect_noted(place, text, limit=body.limit, by=user.get_username()))
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-from django.db.models import Model, Q, QuerySet
 
 from agents import audit
 from agents.agents import get_agent
 from agents.models import Agent, Message, Person, Room
 from agents.people.families import PRIVATE_TYPES
+from agents.people.finding import UnknownRoom, find_person, find_room
 from memory.documents.citations import cite
 from memory.embeddings import get_embedder
 from memory.embeddings.base import Embedder, EmbeddingError
@@ -25,23 +23,9 @@ from plugins.time_limits import TimeLimitExceeded, call_within
 
 EMBEDDING_SECONDS = 30.0
 """Whoever asks looks at a page meanwhile, and gets what words bring instead."""
-LOOKED_THROUGH, NAMED = 500, 3
-"""So many of the newest names are looked through for those like an unknown one, and so many are told."""
-_Row = TypeVar("_Row", bound=Model)
 
 
-class UnknownPlace(LookupError):
-    """No such room or person, or several; the text says which there are, and how to name one.
-
-    `kind` says which of the two it is.
-    """
-
-    def __init__(self, message: str, *, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class NoDirectChat(UnknownPlace):
+class NoDirectChat(UnknownRoom):
     """The person has no direct chat with the agent, so that the room must be named."""
 
 
@@ -59,12 +43,11 @@ def find_place(agent_name: str, *, room_name: str = "", person_name: str = "") -
 
     A direct chat without a person is that of the one person in it. Without both, only what may surface anywhere
     does.
-    Raises: UnknownAgent, UnknownPlace.
+    Raises: UnknownAgent, UnknownPerson, UnknownRoom, NoDirectChat.
     """
     agent = get_agent(agent_name)
-    room = _find(Room.objects.all(), room_name, "room") if room_name else None
-    people = Person.objects.filter(merged_into=None, forgotten_at=None)
-    person = _find(people, person_name, "person") if person_name else None
+    room = find_room(room_name) if room_name else None
+    person = find_person(person_name) if person_name else None
     if person is not None and room is None:
         room = _direct_chat(agent, person)
     if room is not None and person is None and room.type in PRIVATE_TYPES:
@@ -199,52 +182,9 @@ def report_citation(citation: Citation | None) -> dict[str, Any] | None:
     }
 
 
-def _find(rows: QuerySet[_Row, _Row], name: str, kind: str) -> _Row:
-    """Find the one of this id, of this name on a network (`platform:id`), or of this name."""
-    platform, _, external_id = name.partition(":")
-    ways: Sequence[Q] = (
-        Q(pk=_uuid(name)),
-        Q(platform=platform, external_id=external_id)
-        if kind == "room"
-        else Q(accounts__platform=platform, accounts__external_id=external_id),
-        Q(name__iexact=name),
-    )
-    for way in ways:
-        found = list(rows.filter(way).distinct()[:4])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(str(row.pk) for row in found[:3]) + (" and more" if len(found) > 3 else "")
-            raise UnknownPlace(
-                f"Several have the name {name!r}: name the {kind} by its id, one of {ids}.", kind=kind
-            )
-    known = _some_like(rows, name)
-    raise UnknownPlace(
-        f"There is no {kind} {name!r}: give its id, its name, or platform:id.{known}", kind=kind
-    )
-
-
-def _some_like(rows: QuerySet[_Row, _Row], name: str) -> str:
-    """Name a few that may have been meant: whose names are like it, else the newest."""
-    newest = rows.exclude(name="").order_by("-pk").values_list("name", flat=True)[:LOOKED_THROUGH]
-    names = {each.casefold(): each for each in newest}
-    sought = name.casefold()
-    like = [key for key in names if sought in key] or difflib.get_close_matches(sought, names)
-    shown = [names[key] for key in (like or list(names))[:NAMED]]
-    more = " and more" if len(names) > len(shown) else ""
-    return f" There are: {', '.join(shown)}{more}." if shown else ""
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
 def _direct_chat(agent: Agent, person: Person) -> Room:
     chats: dict[str, Any] = {"agent": agent, "person": person, "room__type__in": PRIVATE_TYPES}
     newest = Message.objects.filter(**chats).select_related("room").order_by("-received_at").first()
     if newest is None:
-        raise NoDirectChat(f"{person.name} has no direct chat with {agent.name}: name a room.", kind="room")
+        raise NoDirectChat(f"{person.name} has no direct chat with {agent.name}: name a room.")
     return newest.room

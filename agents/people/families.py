@@ -1,4 +1,4 @@
-"""Finds a person, and those merged into them: all of them are one. Exports and forgettings call it."""
+"""A person and those merged into them: all of them are one. Exports and forgettings call it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from agents.models import Account, Participant, Person, Room
+from agents.models import Participant, Person, Room
+from agents.people.finding import find_person
 from memory.memories import scope_for
-
-NAMED = 3
-"""So many people of a name are shown, with so many accounts each."""
-
-
-class UnknownPerson(LookupError):
-    """Nobody is known by that; the text says so, and what to give instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +26,7 @@ def get_family(reference: str) -> Family:
 
     Raises: UnknownPerson.
     """
-    person = _find_person(reference.strip())
-    root = person.merged_into or person
-    if root.forgotten_at is not None:
-        raise UnknownPerson(f"{reference} is being forgotten.")
-    return family_of(root)
+    return family_of(find_person(reference, by_name=False))
 
 
 def family_of(root: Person) -> Family:
@@ -53,50 +43,3 @@ def private_rooms_of(ids: Collection[UUID]) -> QuerySet[Room]:
     others = Participant.objects.filter(room=OuterRef("pk"), person__is_bot=False).exclude(person__in=ids)
     mine = Participant.objects.filter(person__in=ids)
     return Room.objects.filter(~Exists(others), pk__in=mine.values("room"), type__in=PRIVATE_TYPES)
-
-
-def _find_person(reference: str) -> Person:
-    people = Person.objects.select_related("merged_into")
-    network, colon, account = reference.partition(":")
-    if colon:
-        found = people.filter(accounts__platform=network, accounts__external_id=account).first()
-        if found is None:
-            raise UnknownPerson(_no_account(network, account))
-        return found
-    try:
-        found = people.filter(pk=UUID(reference)).first()
-    except ValueError:
-        raise UnknownPerson(_no_reference(reference)) from None
-    if found is None:
-        raise UnknownPerson(
-            f"There is no person {reference}: the page of a person in the admin shows the id."
-        )
-    return found
-
-
-def _no_reference(reference: str) -> str:
-    """Tell who has this for a name. It is not enough to be found by: people choose their names, and others' too."""
-    named = Person.objects.filter(name__iexact=reference, merged_into=None, forgotten_at=None).exclude(
-        name=""
-    )
-    found = list(named.order_by("-created_at").prefetch_related("accounts")[: NAMED + 1])
-    if not found:
-        return f"{reference!r} is neither a person's id nor an account such as telegram:12345."
-    shown = ", ".join(map(_shown, found[:NAMED])) + (" and more" if len(found) > NAMED else "")
-    return (
-        f"{reference!r} is a name, and anybody may take it: give the id or account of whom you mean: {shown}."
-    )
-
-
-def _shown(person: Person) -> str:
-    accounts = ", ".join(
-        f"{account.platform}:{account.external_id}" for account in person.accounts.all()[:NAMED]
-    )
-    return f"{person.pk} ({accounts})" if accounts else str(person.pk)
-
-
-def _no_account(network: str, account: str) -> str:
-    networks = sorted(set(Account.objects.order_by().values_list("platform", flat=True).distinct()))
-    if network in networks:
-        return f"Nobody has the account {account!r} on {network}."
-    return f"Nobody has an account on {network!r}; people have accounts on: {', '.join(networks) or 'none'}."

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
-from agents.people.rooms import UnknownRoom, get_room
+from agents.people.finding import UnknownRoom, find_room
 from memory.documents.folders import FoundFile, find_files
 from memory.documents.library import AddedDocument, DocumentRefused, DocumentSource, add_document, progress_of
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             agent = get_agent(options["agent"])
-            room = get_room(options["room"]) if options["room"] else None
+            room = find_room(options["room"]) if options["room"] else None
         except (UnknownAgent, UnknownRoom) as error:
             raise CommandError(str(error)) from None
         found = find_files(options["paths"])

@@ -12,7 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from agents import audit
 from agents.exports import export_person
 from agents.exports.schema import json_schema
-from agents.people.families import Family, UnknownPerson, get_family
+from agents.people.families import Family, get_family
+from agents.people.finding import UnknownPerson
 
 
 class Command(BaseCommand):

@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents import audit, forgetting
 from agents.forgetting import CannotForget, Progress
-from agents.people.families import Family, UnknownPerson, get_family
+from agents.people.families import Family, get_family
+from agents.people.finding import UnknownPerson
 
 WORD = "forget"
 LOOK_SECONDS = 1.0

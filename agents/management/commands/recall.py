@@ -14,11 +14,11 @@ from agents.management.arguments import positive_whole
 from agents.memories.recollections import (
     Answer,
     NoDirectChat,
-    UnknownPlace,
     find_place,
     recollect,
     report_answer,
 )
+from agents.people.finding import NotFound
 from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import RecalledMemory
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             place = find_place(options["agent"], room_name=options["room"], person_name=options["person"])
         except NoDirectChat as error:
             raise CommandError(f"{str(error).rstrip('.')} with --room.") from None
-        except (UnknownAgent, UnknownPlace) as error:
+        except (UnknownAgent, NotFound) as error:
             raise CommandError(str(error)) from None
         answer = recollect(place, options["query"], limit=options["limit"])
         found = answer.found

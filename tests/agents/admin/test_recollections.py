@@ -292,12 +292,15 @@ def test_an_embedder_that_hangs_is_not_waited_for(
         ({"limit": "0"}, "greater than or equal to 1"),
         ({"limit": "51"}, "less than or equal to 50"),
         ({"limit": "many"}, "Enter a whole number."),
-        ({"room": "attic"}, "There is no room 'attic': give its id, its name, or platform:id."),
+        ({"room": "attic"}, "There is no room 'attic': give its id, its name, or network:id."),
         ({"room": "a\x00b"}, "Null characters are not allowed."),
         ({"room": "x" * 300}, "at most 230 characters"),
-        ({"person": "Zed"}, "There is no person 'Zed': give its id, its name, or platform:id."),
+        (
+            {"person": "Zed"},
+            "There is no person 'Zed': give an id, an account such as telegram:12345, or a name.",
+        ),
         ({"person": "Bob"}, "Bob has no direct chat with Eliza: name a room."),
-        ({"person": "Twin"}, "Several have the name 'Twin': name the person by its id, one of"),
+        ({"person": "Twin"}, "'Twin' is the name of several: give the id or account of whom you mean:"),
     ],
 )
 def test_what_makes_no_sense_is_told_of_at_its_field(

@@ -8,7 +8,8 @@ import pytest
 
 from agents.inbox import receive
 from agents.models import Person, Room
-from agents.people.families import UnknownPerson, get_family, private_rooms_of
+from agents.people.families import get_family, private_rooms_of
+from agents.people.finding import UnknownPerson
 
 
 def test_by_id_by_account_and_by_whoever_was_merged(incoming: Any) -> None:

@@ -146,9 +146,9 @@ def test_a_room_is_found_by_its_names(agent: Agent, folder: Path, db: None) -> N
     for name in (room.pk, "discord:42", "42"):
         assert "unchanged" in run(agent.slug, folder, "--room", name)
     Room.objects.create(platform="telegram", external_id="42")
-    with pytest.raises(CommandError, match="Several rooms are named '42': say which by its id"):
+    with pytest.raises(CommandError, match="Several rooms are called '42': say which by its id"):
         run(agent.slug, folder, "--room", "42")
-    with pytest.raises(CommandError, match="No room has the id or the name 'attic'"):
+    with pytest.raises(CommandError, match="There is no room 'attic': give its id"):
         run(agent.slug, folder, "--room", "attic")
 
 
