@@ -328,9 +328,7 @@ if BROKER_IS_REDIS:
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
-CELERY_BEAT_SCHEDULE = {
-    "run-due-tasks": {"task": "plugins.run_due_tasks", "schedule": 5.0},
-}
+CELERY_BEAT_SCHEDULE = {"run-due-tasks": {"task": "plugins.run_due_tasks", "schedule": 5.0}}
 
 # Models -----------------------------------------------------------------------------------------------------
 
@@ -342,7 +340,9 @@ MODEL_SMALL = env("MODEL_SMALL")
 MODEL_LARGE = env("MODEL_LARGE")
 MODEL_TIMEOUT_SECONDS = env("MODEL_TIMEOUT_SECONDS")
 MODEL_CONNECT_TIMEOUT_SECONDS = env("MODEL_CONNECT_TIMEOUT_SECONDS")
-MODEL_MAX_TOKENS = env("MODEL_MAX_TOKENS")
+WITH_LOCAL_MODEL = not OPENAI_API_KEY and not OPENAI_BASE_URL
+# The local model rambles up to its limit, and every token costs this machine's own processor.
+MODEL_MAX_TOKENS = 120 if WITH_LOCAL_MODEL and "MODEL_MAX_TOKENS" not in GIVEN else env("MODEL_MAX_TOKENS")
 MODEL_CONCURRENCY = env("MODEL_CONCURRENCY")
 EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL")
 EMBEDDING_API_KEY = env("EMBEDDING_API_KEY")

@@ -27,11 +27,9 @@ from eliza_site.fleet.supervisor import Supervisor
 from eliza_site.sqlite.one_worker import NOTE
 
 RUN_DIR = settings.RUN_DIR.resolve()
-WITH_LOCAL_MODEL = not settings.OPENAI_API_KEY and not settings.OPENAI_BASE_URL
 LOG_LIMIT_BYTES = 20_000_000
 LOOK_SECONDS = 0.2
 DATABASE_PATIENCE_SECONDS = 10.0
-LOCAL_MODEL_MAX_TOKENS = "120"
 CREW_STAGE, MODEL_STAGE, VALKEY_STAGE, POSTGRES_STAGE = range(4)
 
 
@@ -116,7 +114,7 @@ def run_fleet(supervisor: Supervisor) -> None:
     require_database()
     rotate_logs(RUN_DIR / "logs")
     site = preparation.Site(folder=settings.BASE_DIR, environment=start_servers(supervisor))
-    if WITH_LOCAL_MODEL:
+    if settings.WITH_LOCAL_MODEL:
         start_local_model(supervisor, site)
     admin = prepare(site, procfile["release"])
     with step("Web and workers"):
@@ -144,7 +142,7 @@ def list_ports() -> list[Port]:
         Port(use="the web", variable="PORT", host=settings.HOST, number=settings.PORT),
         Port(use="Flower", variable="FLOWER_PORT", host=settings.HOST, number=settings.FLOWER_PORT),
     ]
-    if WITH_LOCAL_MODEL:
+    if settings.WITH_LOCAL_MODEL:
         ports.append(
             Port(
                 use="the local model",
@@ -176,7 +174,9 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
         with_postgres="DATABASE_URL" not in settings.GIVEN,
         with_valkey="REDIS_URL" not in settings.GIVEN,
         database_url=sqlite_url(settings.DATABASE["NAME"]) if settings.IS_SQLITE else "",
-        local_model_base_url=f"http://127.0.0.1:{settings.MODEL_PORT}/v1" if WITH_LOCAL_MODEL else "",
+        local_model_base_url=f"http://127.0.0.1:{settings.MODEL_PORT}/v1"
+        if settings.WITH_LOCAL_MODEL
+        else "",
     )
     if settings.IS_SQLITE:
         say(f"{NOTE}, {settings.WORKER_THREADS} threads ({settings.DATABASE['NAME']}).")
@@ -185,11 +185,8 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
     stages = {"postgres": POSTGRES_STAGE, "valkey": VALKEY_STAGE}
     for child in servers.children:
         supervisor.add(child, stage=stages[child.command.name])
-    # The demonstration model rambles up to its limit, and every token costs this machine's own processor.
-    brevity = {"MODEL_MAX_TOKENS": LOCAL_MODEL_MAX_TOKENS} if WITH_LOCAL_MODEL else {}
     return {
         **os.environ,
-        **{name: value for name, value in brevity.items() if name not in settings.GIVEN},
         **{name: value for name, value in started.items() if name not in settings.GIVEN},
         # The Procfile's lines read these from the shell; here they come from `.env` and the defaults too.
         "RUN_DIR": str(RUN_DIR),
@@ -262,7 +259,7 @@ def converse(supervisor: Supervisor, site: preparation.Site) -> None:
     if done.exists():
         say("The sample conversation was held at the first start. `manage.py talk eliza TEXT` holds another.")
         return
-    if WITH_LOCAL_MODEL:
+    if settings.WITH_LOCAL_MODEL:
         with step("The local model"):
             base_url = f"http://127.0.0.1:{settings.MODEL_PORT}/v1"
             if not readiness.await_local_model(base_url, look_after=supervisor.look_after):

@@ -27,6 +27,7 @@ from kombu import Connection
 
 from eliza_site import settings as settings_module
 from eliza_site.celery import app
+from tests.doubles.programs import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = {
@@ -80,6 +81,24 @@ def test_settings_follow_the_broker_that_was_chosen(broker: str, is_redis: bool,
         check=False,
     )
     assert done.stdout.split() == [str(is_redis), str(is_cache), str(is_redis), str(is_redis)], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "tokens"),
+    [
+        ({}, "120"),
+        ({"MODEL_MAX_TOKENS": "300"}, "300"),
+        ({"OPENAI_API_KEY": "k"}, "512"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "512"),
+    ],
+)
+def test_the_local_model_is_brief_unless_something_else_is_set(
+    environment: dict[str, str], tokens: str
+) -> None:
+    nothing = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "MODEL_MAX_TOKENS": ""}
+    show = "from eliza_site import settings; print(settings.MODEL_MAX_TOKENS)"
+    done = run_python("-c", show, **{**nothing, **environment})
+    assert done.stdout.strip() == tokens, done.stderr
 
 
 def test_every_variable_stands_in_the_example_with_a_comment() -> None:

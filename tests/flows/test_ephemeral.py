@@ -132,3 +132,12 @@ def test_no_other_command_is_named_where_nothing_is_kept(model: OpenAIServer, be
     assert talk.returncode == 1
     assert "401" in errors
     assert "show_turn" not in errors
+
+
+def test_the_demonstration_model_is_as_brief_as_in_a_fleet(model: OpenAIServer, begin: Begin) -> None:
+    talk = begin("Eliza", "hello", OPENAI_BASE_URL="", OPENAI_API_KEY="", LOCAL_MODEL_BASE_URL=model.base_url)
+    _, errors = talk.communicate(timeout=SECONDS)
+    assert (talk.returncode, errors) == (0, "")
+    asked_for = {entry["request"].get("max_tokens") for entry in list(model.ledger) if entry["request"]}
+    assert 120 in asked_for
+    assert 512 not in asked_for
