@@ -71,6 +71,7 @@ env = Environment(
     EMBEDDING_API_KEY=(str, ""),
     EMBEDDING_MODEL=(str, ""),
     EMBEDDING_DIMENSIONS=(int, 0),
+    EMBEDDING_TIMEOUT_SECONDS=(float, 30.0),
     LANE_LEASE_SECONDS=(float, 20.0),
     DISPATCH_PERIOD_SECONDS=(float, 5.0),
     TURN_MAX_ATTEMPTS=(int, 3),
@@ -348,6 +349,7 @@ EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL")
 EMBEDDING_API_KEY = env("EMBEDDING_API_KEY")
 EMBEDDING_MODEL = env("EMBEDDING_MODEL")
 EMBEDDING_DIMENSIONS = env("EMBEDDING_DIMENSIONS")
+EMBEDDING_TIMEOUT_SECONDS = env("EMBEDDING_TIMEOUT_SECONDS")
 
 # The fleet --------------------------------------------------------------------------------------------------
 

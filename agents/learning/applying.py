@@ -20,6 +20,7 @@ from agents.learning.heard import Seen
 from memory.conversations import Episode, Look, end_look
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
+from memory.embeddings.batching import patience_seconds
 from memory.episodes import closed, go_on, keep_episode
 from memory.facts import NewFact, Place, learn_facts
 from memory.goals import advance, find_active_goals
@@ -29,9 +30,6 @@ from plugins.registry import UnknownService
 from plugins.time_limits import TimeLimitExceeded, call_within
 
 log = structlog.get_logger(__name__)
-
-EMBEDDING_SECONDS = 150.0
-"""As long as recall waits: more than an embedder takes by its own limits."""
 
 Vectors = Mapping[str, tuple[Sequence[float], str]]
 """The vectors of texts, each with its model's name."""
@@ -72,7 +70,7 @@ def embed_facts(effects: Sequence[Effect]) -> Vectors:
         return {}
     try:
         embedder = get_embedder()
-        made = call_within(EMBEDDING_SECONDS, embedder.embed, texts)
+        made = call_within(patience_seconds(), embedder.embed, texts)
     except (EmbeddingError, UnknownService, TimeLimitExceeded) as error:
         log.warning("facts_without_vectors", error=str(error))
         return {}

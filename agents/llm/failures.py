@@ -42,7 +42,7 @@ OF_VECTORS = SetBy(
     address="EMBEDDING_BASE_URL or OPENAI_BASE_URL, or what `reembed_memories` was given",
     key="EMBEDDING_API_KEY or OPENAI_API_KEY, or what `reembed_memories` was given",
     model="EMBEDDING_MODEL, or what `reembed_memories` is given,",
-    seconds="30 s",
+    seconds="EMBEDDING_TIMEOUT_SECONDS",
 )
 
 

@@ -164,6 +164,7 @@ def _embedder_of(choice: EmbeddingChoice, api_key: str) -> Embedder:
         api_key=api_key,
         model=choice.model,
         dimensions=choice.dimensions,
+        timeout_seconds=settings.EMBEDDING_TIMEOUT_SECONDS,
         connect_timeout_seconds=settings.MODEL_CONNECT_TIMEOUT_SECONDS,
     )
 

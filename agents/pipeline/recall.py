@@ -12,11 +12,9 @@ from agents.trace import Trace
 from memory.documents.citations import cite
 from memory.embeddings import get_embedder
 from memory.embeddings.base import EmbeddingError
+from memory.embeddings.batching import patience_seconds
 from memory.retrieval import RecallQuery, Recollection, recall
 from plugins.time_limits import TimeLimitExceeded, call_within
-
-EMBEDDING_SECONDS = 150.0
-"""More than an embedder takes by its own limits; on a thread, so that a turn which is to end can leave it."""
 
 
 def recall_memories(scene: Scene, trace: Trace) -> Recollection:
@@ -56,7 +54,7 @@ def recall_memories(scene: Scene, trace: Trace) -> Recollection:
 
 
 class _PatientEmbedder:
-    """The embedder of the space in use, waited for on a thread."""
+    """The embedder of the space in use, waited for on a thread, so that a turn which is to end can leave it."""
 
     def __init__(self) -> None:
         self._embedder = get_embedder()
@@ -69,6 +67,6 @@ class _PatientEmbedder:
         Raises: EmbeddingError, also where it takes too long.
         """
         try:
-            return call_within(EMBEDDING_SECONDS, self._embedder.embed, texts)
+            return call_within(patience_seconds(), self._embedder.embed, texts)
         except TimeLimitExceeded as error:
             raise EmbeddingError(str(error)) from error

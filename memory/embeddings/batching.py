@@ -9,7 +9,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from django.conf import settings
+
 from memory.embeddings.base import Embedder, EmbeddingError
+
+MAX_WAIT_SECONDS = 120.0
+"""So long a caller waits to be taken along."""
 
 
 @dataclass(eq=False)
@@ -21,6 +26,11 @@ class _Call:
     vectors: list[list[float]] | None = None
     error: Exception | None = None
     leads: bool = False
+
+
+def patience_seconds() -> float:
+    """Return how long a turn waits for a vector: as long as an embedder may take by its own limits."""
+    return MAX_WAIT_SECONDS + float(settings.EMBEDDING_TIMEOUT_SECONDS)
 
 
 class BatchingEmbedder:
@@ -36,7 +46,7 @@ class BatchingEmbedder:
         embedder: Embedder,
         *,
         max_batch: int = 64,
-        max_wait_seconds: float = 120.0,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
         concurrency: int = 1,
     ) -> None:
         self.name = embedder.name

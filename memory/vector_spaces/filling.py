@@ -11,6 +11,7 @@ import time
 from uuid import uuid4
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -45,8 +46,9 @@ log = structlog.get_logger(__name__)
 
 # So long a run takes; then it goes to the end of its queue, behind what others wait for.
 RUN_SECONDS = 5.0
-# Longer than two requests take by the embedder's own limits, of 30 s each. Whoever loses it writes nothing more.
-LEASE_SECONDS = 90
+# Longer than two requests take by the embedder's own limit, EMBEDDING_TIMEOUT_SECONDS, and than the local model takes.
+# Whoever loses it writes nothing more.
+LEASE_TIMEOUTS, SHORTEST_LEASE_SECONDS = 3, 90
 # An embedder that failed is asked again after so long, and twice as long each time.
 REST_SECONDS, LONGEST_REST_SECONDS = 5, 300
 # So many refused texts are named.
@@ -188,7 +190,7 @@ def _claim(space: Space, token: str, *, made: int = 0, seconds: float = 0.0) -> 
             {
                 "space": space.id,
                 "token": token,
-                "seconds": LEASE_SECONDS,
+                "seconds": max(SHORTEST_LEASE_SECONDS, LEASE_TIMEOUTS * settings.EMBEDDING_TIMEOUT_SECONDS),
                 "made": made,
                 "rate": made / max(seconds, 0.001),
             },

@@ -41,6 +41,8 @@ def test_good_settings_have_no_findings() -> None:
         ("DISPATCH_PERIOD_SECONDS", 600.0, "agents.E004"),
         ("TURN_MAX_ATTEMPTS", 0, "agents.E005"),
         ("MODEL_CONCURRENCY", -1, "agents.E005"),
+        ("EMBEDDING_TIMEOUT_SECONDS", 0.0, "agents.E005"),
+        ("RECENT_MESSAGES", 0, "agents.E005"),
         ("PROMPT_MAX_TOKENS", 599, "agents.E006"),
     ],
 )

@@ -1,5 +1,7 @@
 """Which server and model answer, by the settings."""
 
+import time
+
 import pytest
 from pytest_django import Settings
 
@@ -183,3 +185,12 @@ def test_the_remote_embedder_is_made_from_the_settings(bare_settings: Settings, 
     bare_settings.EMBEDDING_BASE_URL = bare_settings.EMBEDDING_MODEL = ""
     with pytest.raises(EmbeddingError, match="no server"):
         router.make_embedder()
+
+
+def test_the_remote_embedder_waits_as_long_as_is_set(bare_settings: Settings, server: OpenAIServer) -> None:
+    bare_settings.EMBEDDING_BASE_URL, bare_settings.EMBEDDING_MODEL = server.base_url, "fail:hang"
+    bare_settings.EMBEDDING_DIMENSIONS, bare_settings.EMBEDDING_TIMEOUT_SECONDS = 384, 0.3
+    began = time.monotonic()
+    with pytest.raises(EmbeddingError, match=r"within its time \(EMBEDDING_TIMEOUT_SECONDS\)"):
+        router.make_embedder().embed(["one"])
+    assert time.monotonic() - began < 5

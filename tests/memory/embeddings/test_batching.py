@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from memory.embeddings.base import EmbeddingError
-from memory.embeddings.batching import BatchingEmbedder
+from memory.embeddings.batching import MAX_WAIT_SECONDS, BatchingEmbedder, patience_seconds
 from memory.embeddings.hashed import HashedEmbedder
 
 
@@ -83,3 +84,8 @@ def test_as_many_requests_run_at_once_as_are_allowed() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(front.embed, [["text"]] * 8))
     assert 0.15 < time.monotonic() - started < 0.6
+
+
+def test_a_turn_waits_longer_than_the_embedder_s_own_limits(settings: Any) -> None:
+    settings.EMBEDDING_TIMEOUT_SECONDS = 400.0
+    assert patience_seconds() == MAX_WAIT_SECONDS + 400

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from memory import writes
 from memory.databases import unhurried_cursor
@@ -100,6 +101,19 @@ def test_batches_are_bounded_documents_come_last_and_the_count_is_kept(scene: An
     assert other.texts[-1] == "of a book"
     assert (row().filled_count, row().leased_until, row().error) == (151, None, "")
     assert row().rate > 0
+
+
+@pytest.mark.parametrize(("timeout", "lease"), [(30, 90), (0.5, 90), (200, 600)])
+def test_a_lease_outlasts_two_requests_whatever_time_they_may_take(
+    scene: Any, other: Other, settings: Any, timeout: float, lease: int
+) -> None:
+    settings.EMBEDDING_TIMEOUT_SECONDS = timeout
+    remember([scene.embedded("one")])
+    begin()
+    seen: list[float] = []
+    other.meanwhile = lambda: seen.append((row().leased_until - timezone.now()).total_seconds())
+    assert embed_pending() == 1
+    assert seen == [pytest.approx(lease, abs=5)]
 
 
 def test_what_has_no_vector_at_all_goes_first(scene: Any, other: Other, wakeups: Wakeups) -> None:
