@@ -1,4 +1,5 @@
-"""Makes text and JSON from outside storable: no NUL, no lone surrogates, no control characters.
+"""Makes text and JSON from outside storable: no NUL, no lone surrogates, no control characters but tab and line end,
+and none of the code points of Unicode's first plane that never are characters.
 
 Called by `agents.inbox` for all that comes in, and for what models answer.
 """
@@ -8,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufdd0-\ufdef\ufffe\uffff]")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean_text(text: str) -> str:
-    """Return the text without control characters, with line ends as \\n and lone surrogates replaced."""
+    """Return the text without what is taken out, with line ends as \\n and each lone surrogate as U+FFFD."""
     # All that is taken out is not printable, and of what stays hardly more than line ends isn't.
     if text.replace("\n", "").isprintable():
         return text
