@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def _find_knowledge(document: CharacterDocument, source: str) -> tuple[Knowledge
 def _sources(names: Sequence[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
-        inside = sorted(map(str, Path(name).glob("*.json"))) if Path(name).is_dir() else []
+        # Unlike a Path's own question, this one bears any name.
+        inside = sorted(map(str, Path(name).glob("*.json"))) if os.path.isdir(name) else []
         for source in inside or [name]:
             if source not in seen:
                 seen.add(source)
@@ -71,11 +73,10 @@ def _read(source: str) -> bytes:
     # One byte more than is allowed is enough to refuse a file of any size.
     if source == STDIN:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
-    path = Path(source)
+    if os.path.isdir(source):
+        raise _unreadable(source, "a directory without *.json")
     try:
-        if path.is_dir():
-            raise _unreadable(source, "a directory without *.json")
-        with path.open("rb") as file:
+        with open(source, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(source, (error.strerror or type(error).__name__).lower()) from None

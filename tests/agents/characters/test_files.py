@@ -69,3 +69,10 @@ def test_a_sample_has_every_field_and_suits_a_small_model(path):
     assert all(len(line) <= 90 for line in view.bio)
     assert len(view.message_examples) >= 4
     assert all(talk[0]["name"] == "{{name1}}" for talk in view.message_examples)
+
+
+@pytest.mark.parametrize(
+    ("name", "got"), [("", "no such file or directory"), ("x" * 300 + ".json", "file name too long")]
+)
+def test_a_name_that_no_file_can_have_is_a_fault(name, got):
+    assert faults_of(name) == [f"{name}: $: expected a readable file, got {got}"]
