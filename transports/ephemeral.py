@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from agents import dispatcher, followups
-from agents.characters import CharacterFiles, keep_knowledge, read_character_files, save_characters
+from agents.characters import CharacterFiles, keep_knowledge, read_character_files, remarks, save_characters
 from agents.llm.local_server import LocalModelError, start_server
 from agents.models import Agent
 
@@ -25,16 +26,19 @@ class NotEphemeral(Exception):
 
 
 @contextmanager
-def working_alone(character: str) -> Iterator[Agent]:
+def working_alone(character: str, tell: Callable[[str], object]) -> Iterator[Agent]:
     """Make everything that a character needs in this process, and put it to work while the block runs.
 
-    `character` is a file, or the name of a sample.
+    `character` is a file, or the name of a sample; `tell` is given what of the file has no effect.
     Raises: NotEphemeral.
     """
     path = find_character(character)
     read = read_character_files([str(path)])
     if read.faults:
         raise NotEphemeral("; ".join(f"{file}: {fault}" for file, fault in read.faults))
+    for document in read.documents:
+        for remark in remarks(document):
+            tell(f"{document.source}: {remark}")
     # The tables take seconds: what can't be read is told before them.
     call_command("migrate", verbosity=0, interactive=False)
     agent = _load(path, read)
@@ -54,15 +58,15 @@ def find_character(named: str) -> Path:
 
     Raises: NotEphemeral, naming the samples.
     """
-    path = Path(named)
-    if path.is_file():
-        return path
+    # Unlike a Path's own question, this one bears any name.
+    if os.path.isfile(named):
+        return Path(named)
     samples = {sample.stem: sample for sample in sorted((settings.BASE_DIR / "characters").glob("*.json"))}
     for stem, sample in samples.items():
         if named.lower() in (stem, json.loads(sample.read_text(encoding="utf-8")).get("name", "").lower()):
             return sample
     raise NotEphemeral(
-        f"{named} is neither a file nor a sample character: {', '.join(samples)} are. Of an agent that was loaded,"
+        f"{named!r} is neither a file nor a sample character: {', '.join(samples)} are. Of an agent that was loaded,"
         " export_character writes the file."
     )
 

@@ -22,9 +22,12 @@ from agents.characters import (
     CharacterFileError,
     export_character,
     parse_character,
+    remarks,
     save_character,
     stored_document,
 )
+from agents.characters.reading import MAX_BYTES
+from agents.fields import EncryptionKeyError
 from agents.models import Agent, Character, CharacterVersion
 from plugins.admin_pages import HistoryRows, Page, button, column, link_to, show_json, show_text
 
@@ -165,13 +168,17 @@ class CharacterAdmin(Page):
         if request.method == "POST" and form.is_valid():
             upload = form.cleaned_data["file"]
             try:
-                character = save_character(parse_character(upload.read(), source=upload.name))
+                # One byte more than is allowed is enough to refuse a file of any size.
+                document = parse_character(upload.read(MAX_BYTES + 1), source=upload.name)
+                character = save_character(document)
             except CharacterFileError as error:
                 form.add_error("file", [str(fault) for fault in error.faults])
-            except CharacterConflictError as error:
+            except (CharacterConflictError, EncryptionKeyError) as error:
                 form.add_error("file", str(error))
             else:
                 keep_words(request, character)
+                for remark in remarks(document):
+                    messages.warning(request, f"{character.name}: {remark}.")
                 self.log_change(request, character, f"Imported from {upload.name}.")
                 messages.success(request, f"{character.name} is saved as version {character.version}.")
                 return HttpResponseRedirect(reverse("admin:agents_character_change", args=[character.pk]))

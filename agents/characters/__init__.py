@@ -4,12 +4,13 @@ The commands and the admin read with `parse_character`, save with `save_characte
 `export_character`; the pipeline sees a character through `character_view`.
 """
 
-from agents.characters.checks import check_character, unknown_keys
+from agents.characters.checks import check_character
 from agents.characters.documents import CharacterDocument, CharacterFault, CharacterFileError
 from agents.characters.exporting import export_character
 from agents.characters.files import CharacterFiles, read_character_files
 from agents.characters.knowledge import KeptKnowledge, find_knowledge, keep_knowledge
 from agents.characters.reading import parse_character
+from agents.characters.remarks import remarks
 from agents.characters.saving import (
     CharacterConflictError,
     SavedCharacter,
@@ -38,8 +39,8 @@ __all__ = [
     "keep_knowledge",
     "parse_character",
     "read_character_files",
+    "remarks",
     "save_character",
     "save_characters",
     "stored_document",
-    "unknown_keys",
 ]

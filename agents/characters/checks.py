@@ -1,18 +1,20 @@
-"""What a character file must look like, over elizaOS' 0.25, 1.x and 2.x lines. Every fault is collected.
+"""What a character file must look like, over elizaOS' 0.25, 1.x and 2.x lines. The faults are collected.
 
-Keys that none of the lines knows are left alone: they are kept as they stand, and `load_character` names them.
+Keys that none of the lines knows are left alone: they are kept as they stand, and `remarks` names them.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from agents.characters.documents import (
     WHOLE,
     CharacterFault,
+    JSONObject,
     describe_kind,
     fault,
     place,
@@ -20,37 +22,43 @@ from agents.characters.documents import (
 from agents.characters.storable import find_unstorable
 
 MAX_NAME_CHARACTERS = 100
+MAX_FAULTS = 100
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Faults = Iterator[CharacterFault]
 Rule = Callable[[Any, str], Faults]
 
 
 def check_character(data: object) -> list[CharacterFault]:
-    """Return everything that is wrong with a parsed character file; nothing where it is right."""
-    faults = list(find_unstorable(data, WHOLE))
-    if faults:
-        return faults
+    """Return what is wrong with a parsed character file, of very much the first; nothing where it is right."""
+    return _first(find_unstorable(data, WHOLE)) or _first(_character(data))
+
+
+def _first(faults: Faults) -> list[CharacterFault]:
+    found = list(islice(faults, MAX_FAULTS + 1))
+    if len(found) > MAX_FAULTS:
+        expected, got = f"at most {MAX_FAULTS} mistakes", "more: those before this line are the first"
+        found[-1] = CharacterFault(path=WHOLE, expected=expected, got=got)
+    return found
+
+
+def _character(data: object) -> Faults:
     if not isinstance(data, dict):
-        return [fault(WHOLE, 'one character: an object with a "name"', data)]
-    character, path = (data["character"], "character") if is_wrapped(data) else (data, WHOLE)
-    faults = list(_name(character.get("name"), place(path, "name")))
+        yield fault(WHOLE, 'one character: an object with a "name"', data)
+        return
+    character, path = opened(data)
+    yield from _name(character.get("name"), place(path, "name"))
     for key, rule in _RULES.items():
         if character.get(key) is not None:
-            faults += rule(character[key], place(path, key))
-    return faults
+            yield from rule(character[key], place(path, key))
 
 
-def unknown_keys(character: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys that none of the lines knows, each with the known one that it may be meant for, or ""."""
-    known = {"name", *_RULES, *_UNUSED}
-    return {
-        key: next(iter(difflib.get_close_matches(key, {"name", *_RULES}, n=1)), "")
-        for key in character
-        if key not in known and not key.startswith(("$", "_"))
-    }
+def opened(data: JSONObject) -> tuple[JSONObject, str]:
+    """Return the character of a file, and its place there."""
+    return (data["character"], "character") if is_wrapped(data) else (data, WHOLE)
 
 
-def is_wrapped(data: dict[str, Any]) -> bool:
+def is_wrapped(data: JSONObject) -> bool:
     """Tell whether the file is elizaOS' agent, which holds its character under `character`."""
     return "name" not in data and isinstance(data.get("character"), dict)
 
@@ -66,6 +74,8 @@ def _name(value: Any, path: str) -> Faults:
         yield CharacterFault(
             path=path, expected=f"at most {MAX_NAME_CHARACTERS} characters", got=f"{len(value.strip())}"
         )
+    elif _NOT_IN_A_LINE.search(value.strip()):
+        yield fault(path, "a name in one line, without control characters", value)
 
 
 def _text(value: Any, path: str) -> Faults:
@@ -242,3 +252,4 @@ _UNUSED = {
     "simsaiProfile",
 }
 """Keys of elizaOS' 0.25 line that are kept and mean nothing here."""
+KNOWN_KEYS = ("name", *_RULES, *_UNUSED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +13,21 @@ JSONObject = dict[str, Any]
 WHOLE = "$"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_CHARACTERS = 40
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterDocument:
     """A character in elizaOS' 1.x shape, unknown keys kept.
 
-    `secrets` mirrors the places that its values were taken from: `{"settings": {"secrets": {…}}}`.
+    `secrets` mirrors the places that its values were taken from: `{"settings": {"secrets": {…}}}`. `unknown_keys` are
+    the places of keys in its file that mean nothing here, each with a key that may be meant, or "".
     """
 
     content: JSONObject
     secrets: JSONObject = field(default_factory=dict, repr=False)
     source: str = ""
+    unknown_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,6 +81,8 @@ def place(path: str, key: str | int) -> str:
     """Return the path of what stands at `key` below `path`."""
     if isinstance(key, int):
         return f"{'' if path == WHOLE else path}[{key}]"
+    if len(key) > _LONGEST_KEY:
+        key = f"{key[:_LONGEST_KEY]}..."
     if not _PLAIN_KEY.fullmatch(key):
         return f"{path}[{json.dumps(key)}]"
     return key if path == WHOLE else f"{path}.{key}"

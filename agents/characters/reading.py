@@ -7,12 +7,17 @@ from typing import Any
 
 from agents.characters.checks import check_character
 from agents.characters.documents import WHOLE, CharacterDocument, CharacterFault, CharacterFileError
+from agents.characters.remarks import unknown_keys
 from agents.characters.secrets import split_secrets
 from agents.characters.shapes import normalise
 from agents.characters.storable import MAX_DEPTH, RepeatedKeys
 
 MAX_BYTES = 2 * 1024 * 1024
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_CURE = "save the file as UTF-8"
+_NO_COMMENT = "a comment, which JSON has none of: take it out"
+_MISTAKES = {"//": _NO_COMMENT, "/*": _NO_COMMENT, "#": _NO_COMMENT, "'": "single quotes: write double ones"}
+"""What stands where the parser stopped, and is often meant as JSON."""
 
 
 def parse_character(raw: bytes | str, *, source: str) -> CharacterDocument:
@@ -26,24 +31,24 @@ def parse_character(raw: bytes | str, *, source: str) -> CharacterDocument:
     if faults:
         raise CharacterFileError(source, faults)
     content, secrets = split_secrets(normalise(data))
-    return CharacterDocument(content=content, secrets=secrets, source=source)
+    return CharacterDocument(content=content, secrets=secrets, source=source, unknown_keys=unknown_keys(data))
 
 
 def _decode(raw: bytes | str, source: str) -> str:
     size = len(raw.encode("utf-8", "surrogatepass")) if isinstance(raw, str) else len(raw)
     if size > MAX_BYTES:
-        raise _refusal(source, f"at most {MAX_BYTES // 1024 // 1024} MiB", f"{size:,} bytes")
+        raise _refusal(source, f"at most {MAX_BYTES // 1024 // 1024} MiB", "more")
     if isinstance(raw, str):
         return raw
     if raw.startswith(_UTF16_MARKS):
-        raise _refusal(source, "UTF-8", "UTF-16 or UTF-32: save the file as UTF-8")
+        raise _refusal(source, "UTF-8", f"UTF-16 or UTF-32: {_CURE}")
+    if b"\0" in raw:
+        raise _refusal(source, "UTF-8", f"a zero byte, as in UTF-16 or in what is no text: {_CURE}")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _refusal(
-            source, "UTF-8", f"byte 0x{raw[error.start]:02x} in line {line}: save the file as UTF-8"
-        ) from None
+        raise _refusal(source, "UTF-8", f"byte 0x{raw[error.start]:02x} in line {line}: {_CURE}") from None
 
 
 def _load(text: str, source: str) -> Any:
@@ -53,12 +58,23 @@ def _load(text: str, source: str) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise _refusal(source, "JSON", f"a mistake: {error.msg}", where) from None
+        raise _refusal(source, "JSON", _mistake(text, error), where) from None
     except RecursionError:
         raise _refusal(source, f"at most {MAX_DEPTH} levels", "deeper nesting") from None
     except ValueError:
         # The only other ValueError of the parser: Python limits the digits of an integer.
         raise _refusal(source, "numbers that a program can hold", "one of thousands of digits") from None
+
+
+def _mistake(text: str, error: json.JSONDecodeError) -> str:
+    is_at_an_end = text.startswith(("}", "]"), error.pos) and text[: error.pos].rstrip().endswith(",")
+    # Python 3.13 says so itself, and stops at the comma.
+    if is_at_an_end or error.msg.startswith("Illegal trailing comma"):
+        return "a comma with nothing after it: take it out"
+    for beginning, mistake in _MISTAKES.items():
+        if text.startswith(beginning, error.pos):
+            return mistake
+    return f"a mistake: {error.msg.removesuffix(' at')}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

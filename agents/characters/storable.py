@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +19,8 @@ class RepeatedKeys(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [key for key, _value in pairs]
-        self.repeated = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(key for key, _value in pairs)
+        self.repeated = sorted(key for key, count in counts.items() if count > 1)
 
 
 def find_unstorable(value: object, path: str, depth: int = 0) -> Iterator[CharacterFault]:

@@ -88,9 +88,12 @@ def test_messages_are_arguments_too_and_a_program_reads_json(
 ) -> None:
     model.settings.answer = "Good day."
     character = tmp_path / "mine.json"
-    character.write_text(json.dumps({"name": "Mine", "bio": ["Says little."]}), encoding="utf-8")
+    mine = {"name": "Mine", "bio": ["Says little."], "style": {"al": ["short"]}}
+    character.write_text(json.dumps(mine), encoding="utf-8")
     talk = begin(str(character), "hello", "--json")
-    report = json.loads(talk.communicate(timeout=SECONDS)[0])
+    out, errors = talk.communicate(timeout=SECONDS)
+    report = json.loads(out)
+    assert errors == f"{character}: keys that mean nothing here: style.al (is it all?)\n"
     assert (talk.returncode, report["result"], report["text"]) == (0, "answered", "Good day.")
     assert list(tmp_path.iterdir()) == [character]
 
@@ -100,7 +103,7 @@ def test_messages_are_arguments_too_and_a_program_reads_json(
     [
         (
             "Nobody",
-            "Nobody is neither a file nor a sample character: eliza, iris, tove are. Of an agent that was",
+            "'Nobody' is neither a file nor a sample character: eliza, iris, tove are. Of an agent that was",
         ),
         ("broken.json", "broken.json: "),
     ],

@@ -14,15 +14,15 @@ from agents.characters import (
     KeptKnowledge,
     keep_knowledge,
     read_character_files,
+    remarks,
     save_characters,
-    unknown_keys,
 )
 from agents.fields import EncryptionKeyError
 from plugins.registry import unknown_plugins
 
 
 class Command(BaseCommand):
-    help = "Load elizaOS character files; every fault is named with its place, and then nothing is saved."
+    help = "Load elizaOS character files; faults are named with their places, and then nothing is saved."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE", help="a file, a directory of *.json, or -")
@@ -44,18 +44,12 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _tell(self, outcomes: list[dict[str, Any]], read: CharacterFiles) -> None:
-        for outcome in outcomes if not read.faults else ():
+        for document, outcome in zip(read.documents, outcomes, strict=True) if not read.faults else ():
             agent = f", agent {outcome['agent']} is {outcome['status']}" if "agent" in outcome else ""
             version = f" (version {outcome['version']}{agent})" if "version" in outcome else ""
             self.stdout.write(f"{outcome['name']}: {outcome['outcome']}{version}")
-            if outcome["ignored_plugins"]:
-                names = ", ".join(outcome["ignored_plugins"])
-                self.stderr.write(f"{outcome['name']}: plugins that are not here are ignored: {names}")
-            if outcome["unknown_keys"]:
-                keys = ", ".join(map(_with_guess, outcome["unknown_keys"].items()))
-                self.stderr.write(
-                    f"{outcome['name']}: keys that mean nothing here are kept as they are: {keys}"
-                )
+            for remark in remarks(document):
+                self.stderr.write(f"{outcome['name']}: {remark}")
             self._tell_knowledge(outcome["name"], outcome["knowledge"])
         for file, fault in read.faults:
             self.stderr.write(f"{file}: {fault}")
@@ -80,7 +74,7 @@ def _report(read: CharacterFiles) -> list[dict[str, Any]]:
             "file": document.source,
             "outcome": "checked",
             "ignored_plugins": _ignored_plugins(document),
-            "unknown_keys": unknown_keys(document.content),
+            "unknown_keys": dict(document.unknown_keys),
             "knowledge": [],
         }
         for document in read.documents
@@ -97,7 +91,7 @@ def _save(read: CharacterFiles) -> list[dict[str, Any]]:
             "agent": saved.agent.slug,
             "status": str(saved.agent.status),
             "ignored_plugins": _ignored_plugins(document),
-            "unknown_keys": unknown_keys(document.content),
+            "unknown_keys": dict(document.unknown_keys),
             "knowledge": _knowledge(keep_knowledge(saved.character, knowledge)),
         }
         for document, knowledge, saved in zip(
@@ -116,11 +110,6 @@ def _knowledge(pieces: list[KeptKnowledge]) -> list[dict[str, Any]]:
         }
         for piece in pieces
     ]
-
-
-def _with_guess(key: tuple[str, str]) -> str:
-    name, guess = key
-    return f"{name} (is it {guess}?)" if guess else name
 
 
 def _ignored_plugins(document: CharacterDocument) -> list[str]:

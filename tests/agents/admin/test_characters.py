@@ -199,6 +199,15 @@ def test_a_file_is_imported_as_a_new_version(admin_client, ada):
             ["name: expected a name", "bio: expected text", "topics[0]: expected"],
         ),
         (b"\xff\xfe", ["expected UTF-8"]),
+        (b"\x89PNG\r\n\x1a\n\0", ["a zero byte", "save the file as UTF-8"]),
+        (b" " * 20_000_000, ["expected at most 2 MiB, got more"]),
+        (b'{"name": "x",}', ["line 1, column 14", "a comma with nothing after it: take it out"]),
+        (b'[{"name": "x"}]', ["expected one character", "got a list of 1"]),
+        (b"{}", ["name: expected a name"]),
+        (b'{"name": "' + b"x" * 300 + b'"}', ["name: expected at most 100 characters, got 300"]),
+        (b'{"name": "x", "name": "y"}', ["name: expected each key once"]),
+        (b'{"name": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", ["expected at most 64 levels"]),
+        (b'{"name": "x", "a\\u0000b": 1}', ["expected text without NUL"]),
     ],
 )
 def test_a_bad_file_is_refused_with_every_fault_named(admin_client, content, expected):
@@ -286,3 +295,26 @@ def test_words_that_the_form_changes_are_known_and_old_ones_forgotten(
     restore = reverse("admin:agents_characterversion_restore", args=[first.pk])
     admin_client.post(restore, {"_form_submitted": "on"})
     assert knowledge_of(ada.agents.get()) == []
+
+
+def test_what_of_a_file_has_no_effect_is_told_once_it_is_imported(admin_client):
+    content = {"name": "🦊", "style": {"al": ["short"]}, "plugins": ["@elizaos/plugin-nowhere"]}
+    file = SimpleUploadedFile("fox.json", json.dumps(content).encode("utf-8-sig"))
+
+    response = admin_client.post(IMPORT, {"file": file}, follow=True)
+
+    assert [str(message) for message in response.context["messages"]] == [
+        "🦊: plugins that are not here are ignored: @elizaos/plugin-nowhere.",
+        "🦊: keys that mean nothing here: style.al (is it all?).",
+        "🦊 is saved as version 1.",
+    ]
+
+
+def test_a_missing_encryption_key_is_told_beside_the_file(admin_client, settings):
+    settings.FIELD_ENCRYPTION_KEY = []
+    file = SimpleUploadedFile("ada.json", json.dumps(DOCUMENT).encode())
+
+    response = admin_client.post(IMPORT, {"file": file})
+
+    assert "FIELD_ENCRYPTION_KEY is not set" in " ".join(response.context["form"].errors["file"])
+    assert not Character.objects.exists()

@@ -13,7 +13,7 @@ from agents.characters.shapes import V1_KEYS
 SAMPLES = Path(__file__).parent / "samples"
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-names = texts.filter(str.strip)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=12).filter(str.strip)
 lists = st.lists(texts, max_size=3)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 values = st.recursive(

@@ -1,6 +1,7 @@
 """Character files that are read, and files that are refused with every fault named."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,30 @@ def test_every_fault_is_named_with_its_place_and_cure():
         ('{"name": "' + "x" * 101 + '"}', "name: expected at most 100 characters, got 101"),
         (
             '{\n  "name": "x",\n}',
-            "line 3, column 1: expected JSON, "
-            "got a mistake: Expecting property name enclosed in double quotes",
+            "line 3, column 1: expected JSON, got a comma with nothing after it: take it out",
+        ),
+        (
+            '{"name": "x", "bio": ["a", ] }',
+            "line 1, column 28: expected JSON, got a comma with nothing after it: take it out",
+        ),
+        (
+            '{"name": "x" // me\n}',
+            "line 1, column 14: expected JSON, got a comment, which JSON has none of: take it out",
+        ),
+        ("{'name': 'x'}", "line 1, column 2: expected JSON, got single quotes: write double ones"),
+        ('{"name": "x"', "line 1, column 13: expected JSON, got a mistake: Expecting ',' delimiter"),
+        ('{"name": "a\nb"}', "line 1, column 12: expected JSON, got a mistake: Invalid control character"),
+        (
+            '{"name": "a\\nb"}',
+            'name: expected a name in one line, without control characters, got "a\\nb"',
+        ),
+        (
+            '{"name": "a\\u009bb"}',
+            'name: expected a name in one line, without control characters, got "a\\u009bb"',
+        ),
+        (
+            '{"name": "x", "templates": {"' + "k" * 1000 + '": 1}}',
+            'templates["' + "k" * 100 + '..."]: expected text, got 1',
         ),
         ('{"name": "x", "bio": "a", "bio": "b"}', "bio: expected each key once, got the key again"),
         (
@@ -139,7 +162,11 @@ def test_every_fault_is_named_with_its_place_and_cure():
             '{"name": "x"}'.encode("utf-16"),
             "$: expected UTF-8, got UTF-16 or UTF-32: save the file as UTF-8",
         ),
-        (b" " * (MAX_BYTES + 1), "$: expected at most 2 MiB, got 2,097,153 bytes"),
+        (
+            '{"name": "x"}'.encode("utf-16-le"),
+            "$: expected UTF-8, got a zero byte, as in UTF-16 or in what is no text: save the file as UTF-8",
+        ),
+        (b" " * (MAX_BYTES + 1), "$: expected at most 2 MiB, got more"),
     ],
 )
 def test_what_is_no_character_is_refused_with_a_clear_word(raw, fault):
@@ -173,3 +200,21 @@ def test_checking_takes_what_a_program_made():
     assert check_character({"name": "Ann", "bio": "One line."}) == []
     assert [fault.path for fault in check_character({"name": "A\0", "topics": 1})] == ["name"]
     assert check_character({"name": "Ann", "knowledge": [{"item": {"case": []}}]})[0].path == "knowledge[0]"
+
+
+def test_of_very_many_faults_the_first_are_named():
+    faults = faults_of(json.dumps({"name": "x", "topics": [1] * 100_000}))
+    assert faults[99:] == [
+        "topics[99]: expected text, got 1",
+        "$: expected at most 100 mistakes, got more: those before this line are the first",
+    ]
+    assert len(faults_of(json.dumps({"name": "x", "topics": [1] * 100}))) == 100
+
+
+def test_one_repeated_key_among_very_many_is_found_in_no_time():
+    keys = ", ".join(f'"key{number}": 1' for number in range(100_000))
+    began = time.process_time()
+    assert faults_of(f'{{"name": "x", {keys}, "name": "y"}}') == [
+        "name: expected each key once, got the key again"
+    ]
+    assert time.process_time() - began < 5

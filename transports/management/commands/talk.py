@@ -63,7 +63,7 @@ class Command(BaseCommand):
             raise CommandError("Run it as: manage.py talk --ephemeral CHARACTER")
         code = 0
         try:
-            with working_alone(options["agent"]) as agent:
+            with working_alone(options["agent"], tell=self.stderr.write) as agent:
                 for text in options["text"] or self._lines():
                     code |= self._say_on(agent, text, options)
         except NotEphemeral as error:

@@ -93,12 +93,15 @@ def test_a_program_reads_json(ann, broken, capsys):
 
 def test_keys_that_mean_nothing_are_named_and_kept(tmp_path, capsys):
     file = tmp_path / "cay.json"
-    file.write_text('{"name": "Cay", "topcs": ["tea"], "mood": 7, "$schema": "x"}')
+    file.write_text('{"name": "Cay", "topcs": ["tea"], "mood": 7, "$schema": "x", "style": {"al": ["dry"]}}')
     run("load_character", file)
     assert capsys.readouterr().err == (
-        "Cay: keys that mean nothing here are kept as they are: topcs (is it topics?), mood\n"
+        "Cay: keys that mean nothing here: topcs (is it topics?), mood, style.al (is it all?)\n"
     )
     assert Character.objects.get().document["topcs"] == ["tea"]
+    assert Character.objects.get().document["style"] == {"al": ["dry"]}
+    report = json.loads(run("load_character", file, "--json"))
+    assert report["characters"][0]["unknown_keys"] == {"topcs": "topics", "mood": "", "style.al": "all"}
 
 
 def test_a_conflict_is_an_error_in_one_sentence(ann, tmp_path):
