@@ -116,16 +116,18 @@ def run_fleet(supervisor: Supervisor) -> None:
     site = preparation.Site(folder=settings.BASE_DIR, environment=start_servers(supervisor))
     if settings.WITH_LOCAL_MODEL:
         start_local_model(supervisor, site)
-    admin = prepare(site, procfile["release"])
+    fingerprint = take_fingerprint(site.folder, RUN_DIR / "postgres" / "data" / "PG_VERSION")
+    prepared = prepare(site, procfile["release"], fingerprint)
     with step("Web and workers"):
         start_crew(supervisor, procfile, site)
     say(f"Ready after {time.monotonic() - started_at:.1f} s.")
-    converse(supervisor, site)
+    if converse(supervisor, site, prepared) and not prepared.fault:
+        keep_prepared(RUN_DIR, fingerprint, prepared.admin)
     summary.show_addresses(
         host=settings.HOST,
         port=settings.PORT,
         flower_port=settings.FLOWER_PORT,
-        admin=admin,
+        admin=prepared.admin,
         run_dir=RUN_DIR,
         is_flower_given="FLOWER_BASIC_AUTH" in settings.GIVEN,
     )
@@ -200,15 +202,14 @@ def start_servers(supervisor: Supervisor) -> dict[str, str]:
     }
 
 
-def prepare(site: preparation.Site, release: str) -> preparation.Admin:
+def prepare(site: preparation.Site, release: str, fingerprint: str) -> preparation.Prepared:
     """Bring database, static files, admin and characters into place, as far as anything changed.
 
     With a database that others keep, migrations are looked at each time.
     """
-    fingerprint = take_fingerprint(site.folder, RUN_DIR / "postgres" / "data" / "PG_VERSION")
-    if "DATABASE_URL" not in settings.GIVEN and (admin := find_prepared(RUN_DIR, fingerprint)):
+    if "DATABASE_URL" not in settings.GIVEN and (found := find_prepared(RUN_DIR, fingerprint)):
         say("Nothing changed since the last start: migrations, static files and characters stand.")
-        return admin
+        return found
     with step("Migrations"):
         site.run("/bin/sh", "-c", release)
     with step("Static files, admin and sample characters"):
@@ -216,9 +217,7 @@ def prepare(site: preparation.Site, release: str) -> preparation.Admin:
     summary.show_new_admin(prepared.admin)
     if prepared.fault:
         warn(f"The sample characters are not loaded: {prepared.fault}")
-    else:
-        keep_prepared(RUN_DIR, fingerprint, prepared.admin)
-    return prepared.admin
+    return prepared
 
 
 def start_local_model(supervisor: Supervisor, site: preparation.Site) -> None:
@@ -253,12 +252,11 @@ def start_crew(supervisor: Supervisor, procfile: dict[str, str], site: preparati
         supervisor.add(Child(command), stage=CREW_STAGE)
 
 
-def converse(supervisor: Supervisor, site: preparation.Site) -> None:
-    """Hold the sample conversation at the first start; the fleet is ready with or without it."""
-    done = RUN_DIR / "conversation.done"
-    if done.exists():
-        say("The sample conversation was held at the first start. `manage.py talk eliza TEXT` holds another.")
-        return
+def converse(supervisor: Supervisor, site: preparation.Site, prepared: preparation.Prepared) -> bool:
+    """Hold the sample conversation, once in a database, and tell whether it was held; the fleet is ready without it."""
+    if prepared.has_conversed:
+        say("The sample conversation was held before. `manage.py talk eliza TEXT` holds another.")
+        return True
     if settings.WITH_LOCAL_MODEL:
         with step("The local model"):
             base_url = f"http://127.0.0.1:{settings.MODEL_PORT}/v1"
@@ -271,9 +269,9 @@ def converse(supervisor: Supervisor, site: preparation.Site) -> None:
         )
     except FleetError as error:
         warn(f"The sample conversation failed; the fleet stays up. {error}")
-        return
+        return False
     summary.show_figures(figures)
-    done.touch()
+    return True
 
 
 def show_reply(person: str, text: str, reply: str) -> None:

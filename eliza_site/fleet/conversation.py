@@ -74,6 +74,11 @@ def hold_conversation(
     return _measure(site, len(sent), list(replies.values()))
 
 
+def room_of(person: str) -> str:
+    """Return the room in which the person of the sample speaks."""
+    return f"sample-{person}"
+
+
 def _write_sample(path: Path) -> dict[str, dict[str, str]]:
     """Write the sample with ids of this start: a message that is known already is not answered again."""
     start = secrets.token_hex(4)
@@ -82,7 +87,7 @@ def _write_sample(path: Path) -> dict[str, dict[str, str]]:
         {
             "id": f"sample-{start}-{number}",
             "platform": platform,
-            "room": f"sample-{person}",
+            "room": room_of(person),
             "person": person,
             "text": text,
             "at": at,

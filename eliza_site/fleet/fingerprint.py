@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from eliza_site.embedded.keys import write_private
-from eliza_site.fleet.preparation import Admin
+from eliza_site.fleet.preparation import Admin, Prepared
 
 FOLDERS = ("agents", "characters", "eliza_site", "memory", "plugins", "transports")
 STAMPS = (".venv/local.stamp", "Procfile", ".env")
@@ -25,17 +25,19 @@ def take_fingerprint(folder: Path, *besides: Path) -> str:
     return digest.hexdigest()
 
 
-def find_prepared(run_dir: Path, fingerprint: str) -> Admin | None:
-    """Find the administrator of an earlier start that prepared the very same files."""
+def find_prepared(run_dir: Path, fingerprint: str) -> Prepared | None:
+    """Find what an earlier start prepared of the very same files; the sample conversation was held there."""
     try:
         kept = json.loads((run_dir / "prepared.json").read_text())
     except (OSError, ValueError):
         return None
-    return Admin(username=kept["admin"], password=None) if kept["fingerprint"] == fingerprint else None
+    if kept["fingerprint"] != fingerprint:
+        return None
+    return Prepared(admin=Admin(username=kept["admin"], password=None), fault="", has_conversed=True)
 
 
 def keep_prepared(run_dir: Path, fingerprint: str, admin: Admin) -> None:
-    """Keep what was prepared for the next start."""
+    """Keep for the next start that there is nothing to prepare, and the sample conversation was held."""
     write_private(
         run_dir / "prepared.json", json.dumps({"fingerprint": fingerprint, "admin": admin.username}) + "\n"
     )

@@ -22,10 +22,14 @@ class Admin:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What the preparation brought, and what is wrong with the sample characters, if anything."""
+    """What the preparation brought, and what is wrong with the sample characters, if anything.
+
+    `has_conversed` tells whether the database has the sample conversation already.
+    """
 
     admin: Admin
     fault: str
+    has_conversed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,4 +77,8 @@ def prepare_site(site: Site) -> Prepared:
     # The report is the last line; before it may stand what was logged.
     found = json.loads(site.manage("prepare_site", "--json", *files).splitlines()[-1])
     faults = [line for line in found["characters"].splitlines() if line.startswith("Error")]
-    return Prepared(admin=Admin(**found["admin"]), fault=found["characters"].strip() if faults else "")
+    return Prepared(
+        admin=Admin(**found["admin"]),
+        fault=found["characters"].strip() if faults else "",
+        has_conversed=found["has_conversed"],
+    )

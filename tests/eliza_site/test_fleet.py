@@ -16,7 +16,7 @@ from eliza_site.fleet.errors import FleetError
 from eliza_site.fleet.fingerprint import find_prepared, keep_prepared, take_fingerprint
 from eliza_site.fleet.lock import hold_lock
 from eliza_site.fleet.ports import Port, require_free
-from eliza_site.fleet.preparation import Admin
+from eliza_site.fleet.preparation import Admin, Prepared
 from eliza_site.fleet.procfile import NEEDED, read_procfile
 from eliza_site.fleet.readiness import find_site
 from eliza_site.fleet.supervisor import Supervisor
@@ -227,7 +227,9 @@ def test_what_was_prepared_counts_until_a_file_changes(tmp_path: Path) -> None:
     before = take_fingerprint(tmp_path)
     keep_prepared(tmp_path, before, Admin(username="admin", password="secret"))
 
-    assert find_prepared(tmp_path, take_fingerprint(tmp_path)) == Admin(username="admin", password=None)
+    assert find_prepared(tmp_path, take_fingerprint(tmp_path)) == Prepared(
+        admin=Admin(username="admin", password=None), fault="", has_conversed=True
+    )
     assert "secret" not in (tmp_path / "prepared.json").read_text()
 
     (tmp_path / "characters" / "a.json").write_text('{"name": "A"}')

@@ -11,11 +11,17 @@ import structlog
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
+from agents.models import Message
+from eliza_site.fleet.conversation import SAMPLE, room_of
+
 log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Collect static files, create an administrator unless there is one, and load characters."
+    help = (
+        "Collect static files, create an administrator unless there is one, and load characters. As JSON it tells"
+        " besides whether the sample conversation was held in this database."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("files", nargs="*", metavar="FILE", help="character files")
@@ -29,7 +35,13 @@ class Command(BaseCommand):
             _load(options["files"], characters)
         if options["json"]:
             self.stdout.write(
-                json.dumps({"admin": json.loads(admin.getvalue()), "characters": characters.getvalue()})
+                json.dumps(
+                    {
+                        "admin": json.loads(admin.getvalue()),
+                        "characters": characters.getvalue(),
+                        "has_conversed": _has_conversed(),
+                    }
+                )
             )
         else:
             self.stdout.write(admin.getvalue() + characters.getvalue())
@@ -44,3 +56,11 @@ def _load(files: list[str], out: io.StringIO) -> None:
     except Exception as error:
         log.exception("site.characters_not_loaded")
         out.write(f"Error: {type(error).__name__}: {error}\n")
+
+
+def _has_conversed() -> bool:
+    """Tell whether the sample conversation was held in this database: something was answered in a room of its own."""
+    rooms = {room_of(person) for _platform, person, _text in SAMPLE}
+    platforms = {platform for platform, _person, _text in SAMPLE}
+    answers = Message.objects.filter(direction=Message.Direction.OUT)
+    return answers.filter(room__platform__in=platforms, room__external_id__in=rooms).exists()
