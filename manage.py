@@ -12,6 +12,6 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eliza_site.settings")
     if ephemeral.is_ephemeral(sys.argv):
         ephemeral.prepare(os.environ)
-    refusals.hush_pool()
+    refusals.expect_database("".join(sys.argv[1:2]))
     with refusals.ending_unread():
         execute_from_command_line(sys.argv)

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -22,6 +22,9 @@ UNKNOWN = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not 
 CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
+COMMAND_SECONDS = 3.0
+PATIENT = {"dispatch", "work_suspects"}
+"""Commands that are workers, and wait for a database as workers do."""
 UNREAD = 128 + signal.SIGPIPE
 """What a shell gives as the status of a program that ended because nobody reads it any longer."""
 
@@ -40,7 +43,7 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 def _find_explanation(error: BaseException) -> str:
     from django.core.exceptions import ImproperlyConfigured
-    from django.db import InterfaceError, OperationalError, ProgrammingError
+    from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 
     if isinstance(error, ImproperlyConfigured):
         return str(error)
@@ -48,6 +51,8 @@ def _find_explanation(error: BaseException) -> str:
     if is_unknown and _lacks_migrations():
         return f"The database lacks tables ({str(error).splitlines()[0]}): run `python manage.py migrate`."
     if isinstance(error, OperationalError | InterfaceError):
+        if _first.is_awaited:
+            return _say(connections["default"].settings_dict, _first.reason, CURE)
         # The pool's own words are that it had no connection in time; the reason is told at a second look. Where
         # the database is there, the error is another one, and its stack is needed.
         return find_database_fault(cure=CURE)
@@ -105,29 +110,50 @@ def _say(database: dict[str, Any], reason: str, cure: str) -> str:
     return f"PostgreSQL at {where} does not answer: {cure}."
 
 
-class _UntilConnected(logging.Filter):
-    """Holds lines back until the first connection stands."""
+class _FirstConnection(logging.Filter):
+    """The wait for a command's first connection: the pool's warnings are held back, and the last one is the reason."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_connected = False
+    is_awaited = False
+    reason = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a line is written."""
-        return self.is_connected or record.levelno > logging.WARNING
+        if not self.is_awaited or record.levelno > logging.WARNING:
+            return True
+        self.reason = record.getMessage()
+        return False
 
-    def open(self, **_signal: Any) -> None:
-        """Hold nothing back any longer."""
-        self.is_connected = True
+    def wait(self, options: dict[str, Any], *, seconds: float) -> None:
+        """Let the pool wait for so long; from the first connection on as long as it was set to."""
+        from django.db.backends.signals import connection_created
+
+        usual = options["timeout"]
+
+        def end(connection: Any, **_signal: Any) -> None:
+            self.is_awaited = False
+            if connection.pool is not None:
+                connection.pool.timeout = usual
+
+        connection_created.connect(end, weak=False)
+        logging.getLogger("psycopg.pool").addFilter(self)
+        options["timeout"], self.is_awaited = min(usual, seconds), True
 
 
-def hush_pool() -> None:
-    """Keep the pool from warning of each attempt at a database that was never there: `explain` says it once."""
-    from django.db.backends.signals import connection_created
+_first = _FirstConnection()
 
-    until_connected = _UntilConnected()
-    logging.getLogger("psycopg.pool").addFilter(until_connected)
-    connection_created.connect(until_connected.open, weak=False)
+
+def expect_database(command: str) -> None:
+    """Have a command wait a few seconds alone for a database that was never there, and have `explain` say it once.
+
+    Without it, the pool waits as long as a worker does, and warns of each attempt.
+    """
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import connections
+
+    # A setting that is wrong is told by what comes next.
+    with suppress(ImproperlyConfigured):
+        if pool := connections["default"].settings_dict["OPTIONS"].get("pool"):
+            _first.wait(pool, seconds=pool["timeout"] if command in PATIENT else COMMAND_SECONDS)
 
 
 @contextmanager

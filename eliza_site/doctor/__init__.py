@@ -45,7 +45,7 @@ LOOKS = (
     Look(part="agents", look=plugins.look_at_agents, needs="migrations"),
     Look(part="connections", look=plugins.look_at_connections, needs="migrations"),
     Look(part="models", look=models.look_at_models),
-    Look(part="embeddings", look=models.look_at_embeddings),
+    Look(part="embeddings", look=models.look_at_embeddings, needs="migrations"),
 )
 
 

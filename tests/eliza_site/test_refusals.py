@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from django.db import ProgrammingError, connections
 
-from eliza_site.refusals import ending_unread, explain, find_database_fault
+from eliza_site.refusals import CURE, ending_unread, explain, find_database_fault
 from tests.doubles.programs import ROOT, own_database_url, run_python
 
 NOBODY = "postgres://user:secret@127.0.0.1:{port}/name"
@@ -27,9 +27,11 @@ def free_port() -> int:
 
 
 def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
+    started_at = time.monotonic()
     done = run_python("manage.py", "talk", "eliza", "hello", DATABASE_URL=NOBODY.format(port=free_port))
 
     assert done.returncode == 1
+    assert time.monotonic() - started_at < 8, "a worker's patience is 10 s"
     said = (
         f"PostgreSQL at 127.0.0.1:{free_port} does not answer: start `make run`, or correct DATABASE_URL.\n"
     )
@@ -58,6 +60,44 @@ def test_a_database_without_tables_is_told_how_it_gets_them(tmp_path: Path) -> N
     assert done.stderr.endswith("run `python manage.py migrate`.\n")
     assert "The database lacks tables (no such table: agents_agent)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_gives_a_server_that_says_nothing_up_as_soon() -> None:
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        port = hole.getsockname()[1]
+        started_at = time.monotonic()
+        done = run_python("manage.py", "recall", "eliza", "hello", DATABASE_URL=NOBODY.format(port=port))
+
+    assert done.stderr.endswith(f"PostgreSQL at 127.0.0.1:{port} does not answer: {CURE}.\n")
+    assert time.monotonic() - started_at < 8
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_command_tells_why_a_server_refuses() -> None:
+    url = own_database_url().replace(connections["default"].settings_dict["NAME"], "no_such_database")
+    done = run_python("manage.py", "recall", "eliza", "hello", DATABASE_URL=url)
+    said = 'refuses: database "no_such_database" does not exist. Correct DATABASE_URL.'
+    assert done.stderr.splitlines()[-1].endswith(said)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("command", "seconds"), [("recall", 3.0), ("dispatch", 10), ("work_suspects", 10)])
+def test_only_the_first_connection_of_what_is_no_worker_is_waited_for_less(
+    command: str, seconds: float
+) -> None:
+    look = f"""
+from eliza_site import refusals
+refusals.expect_database("{command}")
+from django.db import connection
+print(connection.pool.timeout)
+connection.ensure_connection()
+print(connection.pool.timeout)
+"""
+    done = run_python("-c", look, DATABASE_URL=own_database_url())
+    assert [float(line) for line in done.stdout.split()] == [seconds, 10], done.stderr
 
 
 @pytest.mark.django_db
