@@ -41,6 +41,13 @@ def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
     assert "secret" not in done.stderr
 
 
+def test_the_doctor_waits_once_for_a_database_that_is_away(free_port: int) -> None:
+    done = run_python("manage.py", "doctor", DATABASE_URL=NOBODY.format(port=free_port))
+
+    assert "embeddings: not looked at, because of the above" in done.stdout
+    assert "can't be looked at" not in done.stdout
+
+
 def test_a_socket_that_is_gone_is_named(tmp_path: Path) -> None:
     url = f"postgres://{quote(str(tmp_path), safe='')}/name"
 
