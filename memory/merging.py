@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+from memory.scripts import ANY_WORD
+
 SAME_COSINE, SAME_WORDS_COSINE = 0.98, 0.9
 """From here on two texts are one fact; from the second on if their words are the same but for their forms and
 little words. Measured with all-MiniLM-L6-v2, `tests/benchmarks/fact_likeness.py`.
@@ -37,7 +39,7 @@ SINGLE_VALUED = frozenset(
 )
 """What somebody has one of at a time: a new value ends the old one."""
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(rf"{ANY_WORD}(?:['’]{ANY_WORD})*")
 
 
 def _set(words: str) -> frozenset[str]:

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memory.dates import Span, find_spans
+from memory.scripts import ANY_WORD, BEGINS, ENDS, SPACELESS, WORD, letters_of
 
 MOST_WORDS = 64
 """So many words of a text are looked at: a longer one is no question, and says what it is about early."""
 
-# Scripts that put no space between words: kana, Han, and those of South East Asia.
-SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-)
 _HANGUL = re.compile("[\uac00-\ud7af]")
-_TOKEN = re.compile(rf"[{SPACELESS}]+|(?:(?![{SPACELESS}])[^\W_])+(?:[.@](?:(?![{SPACELESS}])[^\W_])+)*")
+_TOKEN = re.compile(rf"[{SPACELESS}]+|{WORD}(?:[.@]{WORD})*")
+_NAME_PART = re.compile(ANY_WORD)
 
 QUESTION_MARKS = ("?", "？", "؟", "\u037e")
 _ASKS_WHEN = re.compile(
@@ -121,14 +119,21 @@ def find_terms(text: str) -> tuple[Term, ...]:
 
 def _beginning(word: str) -> str:
     """Return the pattern of how a word begins: without its last letter, and of a long word without its last ones."""
-    least = 2 if _HANGUL.match(word) else 4
-    if len(word) < least or not word.isalpha():
+    letters = letters_of(word)
+    # Where letters have marks, the last one's say as much as another letter.
+    has_marks = len(letters) < len(word)
+    least = 2 if has_marks or _HANGUL.match(word) else 4
+    if len(letters) < least or "".join(letters) != word or not all(letter[0].isalpha() for letter in letters):
         return ""
-    ending = 1 if len(word) < 7 else 2 if len(word) < 10 else 3
-    if _HANGUL.match(word):
+    ending = 1 if len(letters) < 7 else 2 if len(letters) < 10 else 3
+    if has_marks and len(letters) < 4:
+        ending = 0
+    elif _HANGUL.match(word):
         # A particle of a syllable or two ends most words.
-        ending = 1 if len(word) < 4 else 2
-    return f"'{word[: max(least, len(word) - ending)]}':*"
+        ending = 1 if len(letters) < 4 else 2
+    kept = letters[: max(least, len(letters) - ending)]
+    kept[-1] = kept[-1][0]
+    return f"'{''.join(kept)}':*"
 
 
 def cut_names(text: str, names: Iterable[str]) -> tuple[str, frozenset[str]]:
@@ -142,8 +147,8 @@ def cut_names(text: str, names: Iterable[str]) -> tuple[str, frozenset[str]]:
     rest = text
     for part in sorted(parts, key=len, reverse=True):
         # No word ends between the signs of scripts without spaces.
-        edge = "" if re.search(f"[{SPACELESS}]", part) else r"\b"
-        pattern = re.compile(rf"@?{edge}{re.escape(part)}{edge}(?:['’]s\b)?", re.IGNORECASE)
+        begins, ends = ("", "") if re.search(f"[{SPACELESS}]", part) else (BEGINS, ENDS)
+        pattern = re.compile(rf"@?{begins}{re.escape(part)}{ends}(?:['’]s\b)?", re.IGNORECASE)
         kept: list[str] = []
         place = 0
         for match in pattern.finditer(rest):
@@ -174,7 +179,7 @@ def _is_addressed(found: str, before: str, after: str) -> bool:
 
 def name_parts(name: str) -> list[str]:
     """Return the parts of a name in small letters: those of two characters and more."""
-    return [part for part in re.findall(r"[^\W_]+", name.lower()) if len(part) > 1 and not part.isdecimal()]
+    return [part for part in _NAME_PART.findall(name.lower()) if len(part) > 1 and not part.isdecimal()]
 
 
 def is_question(text: str) -> bool:

@@ -18,6 +18,8 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
+from memory.scripts import BEGINS, ENDS, MARKS, without_marks
+
 CUT = "[…]"
 SHORTEST_WORD = 4
 """Shorter words, and single signs, are nobody's own, unless a digit stands in them."""
@@ -30,7 +32,7 @@ SHORTEST_MARK = 4
 
 # Scripts that write without blanks have a word a sign: Thai, kana, the Han signs, Hangul.
 _LONE = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_LONE}]|(?:(?![{_LONE}])\w)+")
+_WORD = re.compile(rf"[{_LONE}]|(?:(?![{_LONE}])\w[{MARKS}]*)+")
 _CHUNK = re.compile(r"\S+")
 _OF_ADDRESSES = frozenset({"http", "https", "www", "com", "org", "net", "html", "php"})
 """Words that are nobody's own, though only addresses have them."""
@@ -62,7 +64,7 @@ def _pieces(text: str, *, has_runs: bool) -> Iterator[_Piece]:
             start, end = words[first][0], words[-1][1]
             yield _key("chunk ", _fold(text[start:end])), start, end
     for start, end, word in words:
-        is_long = len(word) >= SHORTEST_WORD or not word.isalpha()
+        is_long = len(word) >= SHORTEST_WORD or not without_marks(word).isalpha()
         if is_long and word not in _OF_ADDRESSES:
             yield _key("word ", word), start, end
     for (start, middle, one), (next_, end, other) in pairwise(words):
@@ -208,7 +210,7 @@ def _any_of(
     alternatives = "|".join(sorted((re.escape(text) for text in set(texts) if text), key=len, reverse=True))
     if not alternatives:
         return None
-    pattern = rf"(?<!\w)(?:{alternatives})(?!\w)" if is_word else alternatives
+    pattern = rf"{BEGINS}(?:{alternatives}){ENDS}" if is_word else alternatives
     return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
 
 

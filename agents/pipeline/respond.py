@@ -17,6 +17,7 @@ from agents.prompts import decision_prompt
 from agents.scene import Scene
 from agents.talk import talk_with_bots
 from agents.trace import Trace
+from memory.scripts import BEGINS, ENDS
 
 DECISION_TOKENS = 8
 
@@ -77,4 +78,4 @@ def _by_model(scene: Scene, trace: Trace, is_cancelled: Callable[[], bool]) -> t
 
 
 def _names(name: str, text: str) -> bool:
-    return re.search(rf"(?<!\w)@?{re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+    return re.search(rf"{BEGINS}@?{re.escape(name)}{ENDS}", text, re.IGNORECASE) is not None

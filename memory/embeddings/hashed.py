@@ -11,7 +11,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-WORD = re.compile(r"\w+")
+from memory.scripts import MARKS
+
+WORD = re.compile(rf"(?:\w[{MARKS}]*)+")
 
 
 class HashedEmbedder:

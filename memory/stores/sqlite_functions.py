@@ -12,13 +12,13 @@ import sqlite3
 
 import numpy as np
 
-from memory.questions import SPACELESS
+from memory.scripts import ANY_WORD, SPACELESS
 from memory.stores.sqlite_words import LITTLE_WORDS
 
 MOST_CHARACTERS = 100_000
 """So much of a text is searched, as in PostgreSQL."""
 _SIGN = re.compile(f"([{SPACELESS}])")
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(ANY_WORD)
 
 _NUMBER = 1
 """Of the functions' code: one more with each change of what they return. What they are told below counts by itself."""

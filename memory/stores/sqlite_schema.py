@@ -44,7 +44,7 @@ TABLES = {
     # The words themselves stand in the memory; here is only where each of them is.
     "memory_search": """
         CREATE VIRTUAL TABLE memory_search USING fts5(
-            words, content='', tokenize='porter unicode61 remove_diacritics 0'
+            words, content='', tokenize="porter unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
         )
     """,
 }

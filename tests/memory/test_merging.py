@@ -66,6 +66,9 @@ def test_a_claim_strengthens_ends_or_stands_beside(claim: Claim, decision: Decis
         ("Ann went in May.", "Ann went in June.", 0.99, False),
         ("Ann is a nurse.", "Ann was a nurse.", 0.99, False),
         ("Ann kommt nicht.", "Ann kommt.", 0.99, False),
+        # A daughter and a son: they differ in their vowels' signs alone.
+        ("अंजलि की बेटी है।", "अंजलि का बेटा है।", None, False),
+        ("अंजलि की बेटी है।", "अंजलि की बेटी है", None, True),
     ],
 )
 def test_near_meaning_is_the_same_only_where_nothing_turns_it(

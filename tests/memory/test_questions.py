@@ -76,6 +76,17 @@ def test_scripts_without_spaces_are_read_by_pairs() -> None:
     )
 
 
+def test_words_keep_their_marks_and_are_found_by_their_bare_beginnings() -> None:
+    assert find_terms("बिल्लियाँ किताबें, घर cafe\u0301") == (
+        Term(word="बिल्लियाँ", pattern="'बिल्ल':*"),
+        Term(word="किताबें", pattern="'किताब':*"),
+        Term(word="घर"),
+        Term(word="cafe\u0301", pattern="'caf':*"),
+    )
+    bare, named = cut_names("क्या सीता को सीताफल पसंद है?", ["सीता शर्मा"])
+    assert (bare, named) == ("क्या को सीताफल पसंद है?", {"सीता"})
+
+
 def test_quotes_and_operators_are_no_part_of_a_word() -> None:
     for term in find_terms("a' | 'b & !c:* <-> \\ d'':A drop'); --"):
         assert term.word.isalnum()

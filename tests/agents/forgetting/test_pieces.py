@@ -47,6 +47,14 @@ def test_scripts_without_blanks_are_cut_sign_by_sign() -> None:
     assert one.cut("私は東京です") == "私は東京です"
 
 
+def test_words_with_marks_are_cut_whole_and_only_the_persons_own() -> None:
+    one = cutter("मेरी बिल्ली का नाम मिट्ठू है", "मेरी बिल्ली का नाम क्या है")
+    assert one.cut("मिट्ठू कहाँ है?") == "[…] कहाँ है?"
+    assert one.cut("उसकी बिल्ली") == "उसकी बिल्ली", "not by letters that stand in a row somewhere"
+    named = cutter("", "", names=["सीता"])
+    assert named.cut("सीता, सीताराम") == "[…], सीताराम"
+
+
 def test_names_go_whole_in_any_case_and_word_by_word_as_they_are_written() -> None:
     one = cutter("", "", names=["Will May", "Ann"], spared={"May"})
     assert one.cut("will may be here") == "[…] be here", "the whole name, in any case"

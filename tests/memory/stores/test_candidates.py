@@ -16,8 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from memory.embeddings.spaces import forget_known_spaces, used_space
 from memory.memories import remember
 from memory.models import Memory, VectorSpace
-from memory.questions import SPACELESS
 from memory.retrieval import recall
+from memory.scripts import SPACELESS
 from memory.stores import candidates, postgres_recall, sizes
 from memory.stores.base import nearest_for
 from memory.stores.candidates import breadth_of, term_slots
