@@ -28,9 +28,10 @@ MARKS = (
 )
 """Signs of vowels and other marks that belong to the letter before them, which Python's `\\w` leaves out."""
 
-WORD = rf"(?:(?![{SPACELESS}])[^\W_][{MARKS}]*)+"
+_SPACED = rf"(?:(?![{SPACELESS}])[^\W_])"
+WORD = rf"{_SPACED}+(?:[{MARKS}]+{_SPACED}*)*"
 """A word of letters and digits with their marks, in a script with spaces."""
-ANY_WORD = rf"(?:[^\W_][{MARKS}]*)+"
+ANY_WORD = rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*"
 """The same in any script."""
 BEGINS, ENDS = rf"(?<![\w{MARKS}])", rf"(?![\w{MARKS}])"
 """Where a word begins, and where it ends."""
@@ -45,4 +46,4 @@ def without_marks(word: str) -> str:
 
 def letters_of(word: str) -> list[str]:
     """Return the letters of a word, each with its marks."""
-    return _LETTER.findall(word)
+    return list(word) if word.isalpha() else _LETTER.findall(word)
