@@ -1,7 +1,8 @@
 """The broker's transport: kombu's own for Valkey and Redis, but with one client a channel.
 
 `eliza_site.celery` registers it. Kombu builds a redis-py client for every command that it sends, and redis-py
-fills each with some 300 callbacks: 6 % of a worker's Python under load, by samples.
+fills each with 169 callbacks: 6 % of a worker's Python under load, by samples
+(`docs/decisions/the-brokers-channel-keeps-its-client.md`).
 """
 
 from __future__ import annotations
