@@ -200,7 +200,7 @@ def redact_text(text: str) -> str:
     return text
 
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _PHONE_HINT = re.compile(r"\d{3}\)?[\s.-]\s?\d")
 
 

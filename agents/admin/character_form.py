@@ -26,6 +26,7 @@ from agents.characters import (
     check_character,
     parse_character,
 )
+from agents.fields import EncryptionKeyError, seal
 from agents.models import Character
 
 JSONObject = dict[str, Any]
@@ -171,6 +172,14 @@ class CharacterForm(forms.ModelForm):  # type: ignore[type-arg]
         else:
             # Where the settings and the field name the same secret, the field has the word.
             self.cleaned_document = replace(parsed, secrets=_merge(parsed.secrets, placed))
+            self._check_key()
+
+    def _check_key(self) -> None:
+        """Refuse secrets while there is no key to encrypt them by."""
+        try:
+            seal(json.dumps(self.cleaned_document.secrets) if self.cleaned_document.secrets else "")
+        except EncryptionKeyError as error:
+            self.add_error("new_secrets" if self.cleaned_data.get("new_secrets") else "settings", str(error))
 
 
 def name_secrets(secrets: JSONObject) -> list[str]:

@@ -58,9 +58,11 @@ def test_a_traceback_is_part_of_its_line_and_shows_no_variables(written: Written
 
 
 def test_what_a_server_says_can_not_make_the_log_a_binary_file(written: Written) -> None:
-    structlog.get_logger("agents.x").warning("turn_put_back", error="oops \x00\x1b[31m \ud800", why=["\x07"])
+    structlog.get_logger("agents.x").warning(
+        "turn_put_back", error="oops \x00\x1b[31m \ud800\x9b", why=["\x07"]
+    )
     (line,) = written()
-    assert (line["error"], line["why"]) == ("oops \ufffd\ufffd[31m \ufffd", ["\ufffd"])
+    assert (line["error"], line["why"]) == ("oops \ufffd\ufffd[31m \ufffd\ufffd", ["\ufffd"])
 
 
 def test_beat_says_in_one_line_that_the_broker_is_away(written: Written) -> None:

@@ -318,3 +318,16 @@ def test_a_missing_encryption_key_is_told_beside_the_file(admin_client, settings
 
     assert "FIELD_ENCRYPTION_KEY is not set" in " ".join(response.context["form"].errors["file"])
     assert not Character.objects.exists()
+
+
+@pytest.mark.parametrize("field", ["new_secrets", "settings"])
+def test_a_missing_encryption_key_is_told_beside_the_field_that_needs_it(admin_client, settings, field):
+    settings.FIELD_ENCRYPTION_KEY = []
+    given = {"OPENAI_API_KEY": SECRET} if field == "new_secrets" else {"secrets": {"OPENAI_API_KEY": SECRET}}
+
+    response = admin_client.post(
+        reverse("admin:agents_character_add"), {"name": "Eve", field: json.dumps(given)}
+    )
+
+    assert "FIELD_ENCRYPTION_KEY is not set" in " ".join(response.context["adminform"].form.errors[field])
+    assert not Character.objects.exists()
