@@ -106,6 +106,11 @@ sys.exit(fleet.main(sys.argv[1:]))
 """
 
 
+def hear_hangups() -> None:
+    """Undo what a suite under nohup passes on to its children."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start_empty_fleet(run_dir: Path, *argv: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         argv or (sys.executable, "-c", EMPTY_FLEET),
@@ -113,6 +118,7 @@ def start_empty_fleet(run_dir: Path, *argv: str) -> subprocess.Popen[str]:
         env={**os.environ, "RUN_DIR": str(run_dir)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_hangups,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
