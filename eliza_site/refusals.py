@@ -22,7 +22,7 @@ UNKNOWN = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not 
 CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
-COMMAND_SECONDS = 3.0
+COMMAND_SECONDS = 5.0
 PATIENT = {"dispatch", "work_suspects"}
 """Commands that are workers, and wait for a database as workers do."""
 UNREAD = 128 + signal.SIGPIPE
@@ -166,9 +166,11 @@ def ending_unread() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            # It is None where it was closed before the process began.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:
-        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        unread = [stream for stream in (sys.stdout, sys.stderr) if stream and _is_unread(stream)]
         if not unread:
             raise
         # Python writes what is left of both as it ends.

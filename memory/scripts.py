@@ -12,7 +12,11 @@ SPACELESS = (
 )
 """Kana, Han, and the scripts of South East Asia, as a class of regular expressions."""
 
+JOINERS = "\u200c\u200d"
+"""What joins two letters of a word or keeps them apart, in Persian, Sinhala, Malayalam and others."""
+
 MARKS = (
+    f"{JOINERS}"
     # Accents that stand alone, Cyrillic, Hebrew, Arabic, Syriac, Thaana, N'Ko, Samaritan, Mandaic.
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1-\u05c2\u05c4-\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7-\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u07a6-\u07b0\u07eb-\u07f3\u07fd"
@@ -26,7 +30,8 @@ MARKS = (
     "\u0ce2-\u0ce3\u0cf3-\u0d03\u0d3b-\u0d3c\u0d3e-\u0d4d\u0d57\u0d62-\u0d63\u0d81-\u0d83\u0dca-\u0ddf\u0df2-\u0df3"
     "\u0f18-\u0f19\u0f35\u0f37\u0f39\u0f3e-\u0f3f\u0f71-\u0f84\u0f86-\u0f87\u0f8d-\u0fbc\u0fc6"
 )
-"""Signs of vowels and other marks that belong to the letter before them, which Python's `\\w` leaves out."""
+"""Signs of vowels and other marks that belong to the letter before them, which Python's `\\w` leaves out: those of
+Unicode up to U+0FFF, and joiners. Of later scripts, such as Javanese, they are not here."""
 
 _SPACED = rf"(?:(?![{SPACELESS}])[^\W_])"
 WORD = rf"{_SPACED}+(?:[{MARKS}]+{_SPACED}*)*"

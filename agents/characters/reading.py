@@ -71,6 +71,8 @@ def _mistake(text: str, error: json.JSONDecodeError) -> str:
     # Python 3.13 says so itself, and stops at the comma.
     if is_at_an_end or error.msg.startswith("Illegal trailing comma"):
         return "a comma with nothing after it: take it out"
+    if not text[error.pos :].strip():
+        return "an end where more should follow: is the file cut off?"
     for beginning, mistake in _MISTAKES.items():
         if text.startswith(beginning, error.pos):
             return mistake

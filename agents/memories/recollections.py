@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from agents import audit
 from agents.agents import get_agent
 from agents.models import Agent, Message, Person, Room
@@ -20,9 +22,6 @@ from memory.provenance import Kept, kept_of
 from memory.retrieval import RecallQuery, Recollection, recall
 from plugins.api import Citation
 from plugins.time_limits import TimeLimitExceeded, call_within
-
-EMBEDDING_SECONDS = 30.0
-"""Whoever asks looks at a page meanwhile, and gets what words bring instead."""
 
 
 class NoDirectChat(UnknownRoom):
@@ -134,7 +133,7 @@ class _Clock:
         """
         began = time.perf_counter()
         try:
-            return call_within(EMBEDDING_SECONDS, self._embedder.embed, texts)
+            return call_within(settings.EMBEDDING_TIMEOUT_SECONDS, self._embedder.embed, texts)
         except TimeLimitExceeded as error:
             raise EmbeddingError(str(error)) from error
         finally:

@@ -116,7 +116,9 @@ def run_fleet(supervisor: Supervisor) -> None:
     site = preparation.Site(folder=settings.BASE_DIR, environment=start_servers(supervisor))
     if settings.WITH_LOCAL_MODEL:
         start_local_model(supervisor, site)
-    fingerprint = take_fingerprint(site.folder, RUN_DIR / "postgres" / "data" / "PG_VERSION")
+    fingerprint = take_fingerprint(
+        site.folder, RUN_DIR / "postgres" / "data" / "PG_VERSION", database=str(settings.DATABASE)
+    )
     prepared = prepare(site, procfile["release"], fingerprint)
     with step("Web and workers"):
         start_crew(supervisor, procfile, site)

@@ -12,9 +12,12 @@ FOLDERS = ("agents", "characters", "eliza_site", "memory", "plugins", "transport
 STAMPS = (".venv/local.stamp", "Procfile", ".env")
 
 
-def take_fingerprint(folder: Path, *besides: Path) -> str:
-    """Take the fingerprint of the project's files and some besides, by names, sizes and times of change."""
-    digest = hashlib.sha256(f"{sys.version}\n".encode())
+def take_fingerprint(folder: Path, *besides: Path, database: str) -> str:
+    """Take the fingerprint of the project's files and some besides, by names, sizes and times of change.
+
+    `database` tells which one they are prepared in.
+    """
+    digest = hashlib.sha256(f"{sys.version}\n{database}\n".encode())
     paths = [
         path for name in FOLDERS for path in (folder / name).rglob("*") if "__pycache__" not in path.parts
     ]

@@ -12,7 +12,14 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, ProgrammingError, connection, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from psycopg.errors import DuplicateObject, UniqueViolation
 
 from memory.stores.wall import READER, STANDS, TABLES, wall
@@ -24,9 +31,11 @@ MISSING = (
     "Memories and goals are read without the second wall: row level security was not built in this database."
 )
 CURE = (
-    f"As a superuser, run: CREATE ROLE {READER} NOLOGIN; GRANT {READER} TO the product's role; "
-    "then: python manage.py migrate. Or set ROW_LEVEL_SECURITY=false."
+    f"Run: python manage.py migrate. Where that may not create the role {READER}, run first as a superuser: "
+    f"CREATE ROLE {READER} NOLOGIN; GRANT {READER} TO the product's role. Or set ROW_LEVEL_SECURITY=false."
 )
+BUILDING_ATTEMPTS = 3
+"""Its tables are locked meanwhile, which who reads them for long may keep from being done in time."""
 
 
 class _Known:
@@ -52,7 +61,7 @@ def stands() -> bool:
 
 
 def is_built() -> bool:
-    """Look whether the function, its owner and the policies are there, as this code built them."""
+    """Look whether functions, their owner, its grants and the policies are there, as this code builds them."""
     if connection.vendor != "postgresql":
         return False
     with connection.cursor() as cursor:
@@ -70,12 +79,16 @@ def ensure_wall(*, using: str = DEFAULT_DB_ALIAS, verbosity: int = 1, **_rest: A
     """Build the wall unless it stands; where the role may not, say how it comes to be."""
     if using != DEFAULT_DB_ALIAS or not can_stand() or is_built():
         return
-    try:
-        with transaction.atomic():
-            _build()
-    except ProgrammingError as error:
-        if verbosity:
-            print(f"The second wall was not built: {str(error).splitlines()[0]}. {CURE}")  # noqa: T201
+    for attempts_left in reversed(range(BUILDING_ATTEMPTS)):
+        try:
+            with transaction.atomic():
+                _build()
+        except (OperationalError, ProgrammingError) as error:
+            if isinstance(error, OperationalError) and attempts_left:
+                continue
+            if verbosity:
+                print(f"The second wall was not built: {str(error).splitlines()[0]}. {CURE}")  # noqa: T201
+        return
 
 
 def _build() -> None:

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from memory.scripts import JOINERS
 from memory.stores.sqlite_functions import VERSION
 from memory.stores.sqlite_words import AS_IT_IS
 
@@ -42,9 +43,10 @@ TABLES = {
         )
     """,
     # The words themselves stand in the memory; here is only where each of them is.
-    "memory_search": """
+    "memory_search": f"""
         CREATE VIRTUAL TABLE memory_search USING fts5(
-            words, content='', tokenize="porter unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
+            words, content='',
+            tokenize="porter unicode61 remove_diacritics 0 categories 'L* M* N* Co' tokenchars '{JOINERS}'"
         )
     """,
 }

@@ -18,7 +18,17 @@ READ_MEMORIES = "memory_read(uuid[], uuid, uuid, uuid)"
 READ_GOALS = "memory_read_goals(uuid[], uuid, uuid, uuid[])"
 """The functions that read, by their signatures."""
 WALLED = ("memory_memory", "memory_goal", "memory_objective")
-TABLES = {*WALLED, "agents_room", "agents_participant", "agents_person"}
+_SCOPE = ("id", "agent_id", "person_id", "room_id")
+READS = {
+    "memory_memory": (*_SCOPE, "kind", "scope", "speaker", "text", "source_messages", "superseded_by_id"),
+    "memory_goal": (*_SCOPE, "name", "status", "created_at"),
+    "memory_objective": ("goal_id", "position", "description", "is_done"),
+    "agents_room": ("id", "type"),
+    "agents_participant": ("room_id", "person_id"),
+    "agents_person": ("id", "is_bot", "merged_into_id"),
+}
+"""The columns that the role may read, by their tables: what the functions need."""
+TABLES = set(READS)
 
 _WALLED = ", ".join(f"to_regclass('{table}')" for table in WALLED)
 _TYPES = ", ".join(f"'{type}'" for type in PRIVATE_ROOM_TYPES)
@@ -43,16 +53,9 @@ _IS_PRIVATE = f"""
     )
 """
 
-GRANTS = f"""
-GRANT USAGE ON SCHEMA {{schema}} TO {READER};
-GRANT SELECT (id, agent_id, person_id, room_id, kind, scope, speaker, text, source_messages, superseded_by_id)
-    ON memory_memory TO {READER};
-GRANT SELECT (id, agent_id, person_id, room_id, name, status, created_at) ON memory_goal TO {READER};
-GRANT SELECT (goal_id, position, description, is_done) ON memory_objective TO {READER};
-GRANT SELECT (id, type) ON agents_room TO {READER};
-GRANT SELECT (room_id, person_id) ON agents_participant TO {READER};
-GRANT SELECT (id, is_bot, merged_into_id) ON agents_person TO {READER};
-"""
+GRANTS = f"GRANT USAGE ON SCHEMA {{schema}} TO {READER};\n" + "".join(
+    f"GRANT SELECT ({', '.join(columns)}) ON {table} TO {READER};\n" for table, columns in READS.items()
+)
 
 POLICIES = f"""
 DO $others$ DECLARE policy record; BEGIN
@@ -77,7 +80,7 @@ CREATE POLICY what_may_surface ON memory_goal FOR SELECT TO {READER} USING (
     AND CASE
         WHEN person_id IS NULL THEN true
         WHEN room_id IS NULL THEN person_id = ANY (nullif(current_setting('eliza.alone_with_any', true), '')::uuid[])
-        ELSE person_id = ANY (nullif(current_setting('eliza.with', true), '')::uuid[])
+        ELSE person_id = ANY (nullif(current_setting('eliza.people', true), '')::uuid[])
     END
 );
 CREATE POLICY what_may_surface ON memory_objective FOR SELECT TO {READER} USING (
@@ -92,6 +95,7 @@ CREATE POLICY whatever_is_granted ON {{table}} USING (current_user <> '{READER}'
 ALTER TABLE {{table}} ENABLE ROW LEVEL SECURITY;
 """
 
+# As a function ends it takes back for whom it read: settings last until the transaction's end.
 FUNCTIONS = f"""
 DROP FUNCTION IF EXISTS {READ_MEMORIES};
 CREATE FUNCTION memory_read(ids uuid[], of_agent uuid, in_room uuid, with_person uuid)
@@ -107,6 +111,8 @@ BEGIN
     RETURN QUERY
         SELECT memory.id, memory.kind, memory.room_id, memory.speaker, memory.text, memory.source_messages
         FROM memory_memory AS memory WHERE memory.id = ANY (ids);
+    PERFORM set_config('eliza.agent', '', true), set_config('eliza.room', '', true),
+            set_config('eliza.alone_with', '', true);
 END
 $body$;
 
@@ -120,7 +126,7 @@ DECLARE
 BEGIN
     PERFORM set_config('eliza.agent', coalesce(of_agent::text, ''), true),
             set_config('eliza.room', coalesce(in_room::text, ''), true),
-            set_config('eliza.with', coalesce(with_people::text, ''), true),
+            set_config('eliza.people', coalesce(with_people::text, ''), true),
             set_config('eliza.alone_with_any', alone_with::text, true);
     RETURN QUERY
         SELECT goal.id, goal.name, goal.status, (
@@ -128,6 +134,8 @@ BEGIN
             FROM memory_objective AS part WHERE part.goal_id = goal.id
         )
         FROM memory_goal AS goal WHERE goal.id = ANY (ids) ORDER BY goal.created_at, goal.id;
+    PERFORM set_config('eliza.agent', '', true), set_config('eliza.room', '', true),
+            set_config('eliza.people', '', true), set_config('eliza.alone_with_any', '', true);
 END
 $body$;
 """
@@ -159,13 +167,18 @@ _WALL = "".join(
 )
 _VERSION = sha256(_WALL.encode()).hexdigest()[:16]
 
+_COLUMNS = ", ".join(f"('{table}', '{column}')" for table, columns in READS.items() for column in columns)
 STANDS = f"""
 SELECT obj_description(to_regprocedure('{READ_MEMORIES}'), 'pg_proc') = '{_VERSION}:' || ({_POLICIES})
    AND (SELECT count(*) = 2 FROM pg_proc AS function JOIN pg_roles AS role ON role.oid = function.proowner
         WHERE function.oid IN (to_regprocedure('{READ_MEMORIES}'), to_regprocedure('{READ_GOALS}'))
-          AND role.rolname = '{READER}' AND NOT role.rolsuper AND NOT role.rolbypassrls)
+          AND role.rolname = '{READER}' AND NOT role.rolsuper AND NOT role.rolbypassrls
+          AND has_schema_privilege(role.oid, current_schema, 'USAGE')
+          AND has_function_privilege(function.oid, 'EXECUTE')
+          AND (SELECT bool_and(has_column_privilege(role.oid, to_regclass(of_table), name, 'SELECT'))
+               FROM (VALUES {_COLUMNS}) AS needed (of_table, name)))
 """
-"""Whether the functions, their owner and the policies are there, as this code builds them."""
+"""Whether the functions, their owner, its grants and the policies are there, as this code builds them."""
 
 
 def wall(schema: str) -> str:

@@ -227,19 +227,20 @@ def test_haste_does_not_wait(tmp_path: Path) -> None:
     assert time.monotonic() - started_at < 3
 
 
-def test_what_was_prepared_counts_until_a_file_changes(tmp_path: Path) -> None:
+def test_what_was_prepared_counts_for_its_database_until_a_file_changes(tmp_path: Path) -> None:
     (tmp_path / "characters").mkdir()
     (tmp_path / "characters" / "a.json").write_text("{}")
-    before = take_fingerprint(tmp_path)
+    before = take_fingerprint(tmp_path, database="one")
     keep_prepared(tmp_path, before, Admin(username="admin", password="secret"))
 
-    assert find_prepared(tmp_path, take_fingerprint(tmp_path)) == Prepared(
+    assert find_prepared(tmp_path, take_fingerprint(tmp_path, database="another")) is None
+    assert find_prepared(tmp_path, take_fingerprint(tmp_path, database="one")) == Prepared(
         admin=Admin(username="admin", password=None), fault="", has_conversed=True
     )
     assert "secret" not in (tmp_path / "prepared.json").read_text()
 
     (tmp_path / "characters" / "a.json").write_text('{"name": "A"}')
-    assert find_prepared(tmp_path, take_fingerprint(tmp_path)) is None
+    assert find_prepared(tmp_path, take_fingerprint(tmp_path, database="one")) is None
 
 
 @pytest.mark.parametrize(

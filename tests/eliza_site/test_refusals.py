@@ -31,7 +31,7 @@ def test_a_command_says_in_one_line_that_nobody_answers(free_port: int) -> None:
     done = run_python("manage.py", "talk", "eliza", "hello", DATABASE_URL=NOBODY.format(port=free_port))
 
     assert done.returncode == 1
-    assert time.monotonic() - started_at < 8, "a worker's patience is 10 s"
+    assert time.monotonic() - started_at < 10, "which is a worker's patience alone"
     said = (
         f"PostgreSQL at 127.0.0.1:{free_port} does not answer: start `make run`, or correct DATABASE_URL.\n"
     )
@@ -78,7 +78,7 @@ def test_a_command_gives_a_server_that_says_nothing_up_as_soon() -> None:
         done = run_python("manage.py", "recall", "eliza", "hello", DATABASE_URL=NOBODY.format(port=port))
 
     assert done.stderr.endswith(f"PostgreSQL at 127.0.0.1:{port} does not answer: {CURE}.\n")
-    assert time.monotonic() - started_at < 8
+    assert time.monotonic() - started_at < 10
 
 
 @pytest.mark.django_db(transaction=True)
@@ -91,7 +91,7 @@ def test_a_command_tells_why_a_server_refuses() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("command", "seconds"), [("recall", 3.0), ("dispatch", 10), ("work_suspects", 10)])
+@pytest.mark.parametrize(("command", "seconds"), [("recall", 5.0), ("dispatch", 10), ("work_suspects", 10)])
 def test_only_the_first_connection_of_what_is_no_worker_is_waited_for_less(
     command: str, seconds: float
 ) -> None:
@@ -212,3 +212,9 @@ def _run_unread(*argv: str, **environment: str) -> subprocess.CompletedProcess[s
         )
     finally:
         os.close(writing)
+
+
+def test_a_command_whose_output_was_closed_beforehand_ends_as_it_should() -> None:
+    line = f"exec {sys.executable} -c 'from eliza_site.refusals import ending_unread\nwith ending_unread(): pass' >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

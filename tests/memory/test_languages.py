@@ -167,6 +167,14 @@ def test_without_the_beginnings_of_words_less_is_found(scene: Any, monkeypatch: 
     assert sum(found == [said[place]] for (_, place), found in zip(asked, hits, strict=True)) < len(asked) / 2
 
 
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "ශ්\u200dරී", "क्\u200dषमा", "വര്\u200dഷം"])
+def test_a_word_with_joiners_is_found(scene: Any, word: str) -> None:
+    remember([scene.draft(f"a {word} b"), scene.draft("another")])
+    (hit, *_) = scene.recall_by_words(word)
+    assert hit.text == f"a {word} b"
+    assert hit.scores["text"] > 0
+
+
 def test_signs_of_a_script_without_spaces_are_found_in_pairs(scene: Any) -> None:
     remember([scene.draft("我喜欢火车"), scene.draft("车上有火"), scene.draft("iPhone手机")])
     (hit, *_) = scene.recall_by_words("火车")

@@ -23,6 +23,7 @@ def test_the_marks_are_those_of_unicode() -> None:
 
 def test_a_word_keeps_its_marks_and_ends_before_another_script() -> None:
     assert re.findall(WORD, "बिल्लियाँ, মাছ! cafe\u0301s कि火车") == ["बिल्लियाँ", "মাছ", "cafe\u0301s", "कि"]
+    assert re.findall(WORD, "می\u200cخواهم ශ්\u200dරී") == ["می\u200cخواهم", "ශ්\u200dරී"]
     assert re.findall(WORD, "a_b \u093e \u0301") == ["a", "b"]
 
 

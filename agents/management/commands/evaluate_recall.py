@@ -105,7 +105,11 @@ def _written_whole(path: Path) -> Iterator[TextIO]:
     path = path.resolve()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        try:
+            file = beside.open("w", encoding="utf-8")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        with file:
             yield file
         beside.replace(path)
     finally:

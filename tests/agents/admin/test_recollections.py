@@ -257,7 +257,7 @@ def test_an_embedder_that_is_away_is_told_of_and_words_bring_what_they_can(
 
 
 def test_an_embedder_that_hangs_is_not_waited_for(
-    admin_client: Client, place: Agent, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, place: Agent, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
 
@@ -271,7 +271,7 @@ def test_an_embedder_that_hangs_is_not_waited_for(
             return []
 
     monkeypatch.setattr("agents.memories.recollections.get_embedder", Hung)
-    monkeypatch.setattr("agents.memories.recollections.EMBEDDING_SECONDS", 0.05)
+    settings.EMBEDDING_TIMEOUT_SECONDS = 0.05
 
     shown = ask(admin_client, place, "Where do I keep bees?", room="Ann's")
 

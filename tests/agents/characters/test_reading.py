@@ -125,7 +125,10 @@ def test_every_fault_is_named_with_its_place_and_cure():
             "line 1, column 14: expected JSON, got a comment, which JSON has none of: take it out",
         ),
         ("{'name': 'x'}", "line 1, column 2: expected JSON, got single quotes: write double ones"),
-        ('{"name": "x"', "line 1, column 13: expected JSON, got a mistake: Expecting ',' delimiter"),
+        (
+            '{"name": "x"',
+            "line 1, column 13: expected JSON, got an end where more should follow: is the file cut off?",
+        ),
         ('{"name": "a\nb"}', "line 1, column 12: expected JSON, got a mistake: Invalid control character"),
         (
             '{"name": "a\\nb"}',

@@ -75,7 +75,7 @@ MUTATIONS = (
         name="policy that lets goals go everywhere",
         breaks=BEHIND,
         file="memory/stores/wall.py",
-        old="        ELSE person_id = ANY (nullif(current_setting('eliza.with', true), '')::uuid[])",
+        old="        ELSE person_id = ANY (nullif(current_setting('eliza.people', true), '')::uuid[])",
         new="        ELSE true",
         tests=(SECOND + "test_goals_follow_the_room_and_the_people",),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.db.models import Q
 
 from memory import querysets
@@ -210,14 +210,19 @@ def test_the_reader_sees_no_row_outside_of_the_function_and_never_a_vector(kept:
         cursor.execute("RESET ROLE")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_whom_a_statement_spoke_for_is_forgotten_with_it(kept: Scene) -> None:
-    assert read(kept, kept.dm_of_ann, kept.ann)
-    with connection.cursor() as cursor:
+def test_whom_a_function_spoke_for_is_forgotten_as_it_ends(kept: Scene, aims: Scene) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        assert read(kept, kept.dm_of_ann, kept.ann)
+        assert read_goals(aims, aims.dm_of_ann, aims.ann)
+        for name in ("agent", "room", "alone_with", "people", "alone_with_any"):
+            cursor.execute("SELECT current_setting(%s, true)", [f"eliza.{name}"])
+            assert not cursor.fetchone()[0]
+        cursor.execute(f"SET LOCAL ROLE {row_security.READER}")
         cursor.execute(
-            "SELECT current_setting('eliza.agent', true), current_setting('eliza.alone_with', true)"
+            "SELECT (SELECT count(text) FROM memory_memory) + (SELECT count(name) FROM memory_goal)"
         )
-        assert not any(cursor.fetchone())
+        assert cursor.fetchone() == (0,)
+        cursor.execute("RESET ROLE")
 
 
 @pytest.mark.parametrize("function", [READ_MEMORIES, READ_GOALS])
@@ -257,6 +262,8 @@ def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
         f"CREATE POLICY another ON memory_goal TO {row_security.READER} USING (true)",
         f"DROP FUNCTION {READ_GOALS}",
         f"ALTER FUNCTION {READ_GOALS} OWNER TO CURRENT_USER",
+        f"REVOKE ALL ON memory_objective FROM {row_security.READER}",
+        f"REVOKE SELECT (text) ON memory_memory FROM {row_security.READER}",
     ],
     ids=[
         "off",
@@ -268,6 +275,8 @@ def test_where_it_was_not_built_recall_goes_on_and_the_cure_is_told(
         "another of goals",
         "no goals",
         "owned",
+        "no grant",
+        "no column",
     ],
 )
 def test_it_is_built_again_where_something_of_it_is_not_as_it_was(db: None, fault: str) -> None:
@@ -278,6 +287,23 @@ def test_it_is_built_again_where_something_of_it_is_not_as_it_was(db: None, faul
     assert row_security.is_built()
 
 
+def test_whoever_reads_for_long_keeps_it_from_being_built_and_that_is_one_line(
+    db: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[int] = []
+
+    def build() -> None:
+        tried.append(1)
+        raise OperationalError("canceling statement due to lock timeout\nCONTEXT: a table")
+
+    monkeypatch.setattr(row_security, "is_built", lambda: False)
+    monkeypatch.setattr(row_security, "_build", build)
+    row_security.ensure_wall()
+    said = capsys.readouterr().out
+    assert said.startswith("The second wall was not built: canceling statement due to lock timeout. Run: ")
+    assert (len(tried), len(said.splitlines())) == (row_security.BUILDING_ATTEMPTS, 1)
+
+
 def test_a_role_that_may_not_build_it_says_so_and_changes_nothing(
     db: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,7 +312,7 @@ def test_a_role_that_may_not_build_it_says_so_and_changes_nothing(
     missing = wall.wall("public").replace(wall.READER, "eliza_reader_that_is_not_there")
     monkeypatch.setattr(row_security, "wall", lambda _schema: missing)
     row_security.ensure_wall()
-    assert "As a superuser" in capsys.readouterr().out
+    assert "as a superuser" in capsys.readouterr().out
     assert Memory.objects.count() == 0
 
 

@@ -152,6 +152,6 @@ def test_functions_that_return_something_else_have_another_version() -> None:
     text = "The cat's 2 Ideas: 我家 ไทย ÄÖ_x naïve बिल्ली"
     made = words_of(text), size_of(text), (vector_of("[3,4]") or b"").hex()
     assert (VERSION, made) == (
-        "1-c8163b29aad5",
+        "1-b44ae8f77c35",
         ("The cat's 2 Ideas:  我  家   ไ  ท  ย  ÄÖ_x naïve बिल्ली", 12, "9a99193fcdcc4c3f"),
     ), "raise the functions' number, so that what the earlier ones indexed is made anew"
