@@ -69,6 +69,9 @@ def test_a_room_is_found_by_id_by_its_networks_id_and_by_name(met: Any) -> None:
         assert find_room(reference) == room
     with pytest.raises(UnknownRoom, match=r"There is no room 'atic': .*There are: The attic"):
         find_room("atic")
+    Room.objects.create(platform="telegram", external_id="43", type="GROUP", name="Old attic")
+    with pytest.raises(UnknownRoom, match=r"There are: Old attic, The attic\.$"):
+        find_room("attic")
     Room.objects.update(name="The attic")
     with pytest.raises(UnknownRoom, match="Several rooms are called 'the attic'") as told:
         find_room("the attic")

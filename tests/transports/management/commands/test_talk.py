@@ -20,6 +20,7 @@ from agents.llm.base import ModelError, ModelFailure
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Account, Agent, Approval, Lane, Message, Room, Turn
+from agents.processes.workers import explain_waiting
 from plugins.api import Action, ActionResult, Plugin
 from tests.doubles.acting import acting_with, answer
 from transports.delivery import deliver_room
@@ -108,6 +109,14 @@ def test_workers_of_another_database_are_not_called_slow(
     Lane.objects.update(lease_until=None, next_run_at=later)  # it failed, and is tried again later
     with pytest.raises(CommandError, match="so the model may be slow"):
         say("eliza", "hello", "--timeout", "0.2")
+
+    Lane.objects.update(next_run_at=Now())
+    assert "nothing is worked in this database" in explain_waiting()
+    Turn.objects.update(take_count=1)
+    assert "so the model may be slow" in explain_waiting()
+    Turn.objects.update(take_count=0)
+    pause(eliza)
+    assert "so the model may be slow" in explain_waiting()
 
 
 def test_whoever_can_not_answer_is_told_of_before_waiting(eliza: Agent, no_worker: None) -> None:
