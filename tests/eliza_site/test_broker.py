@@ -8,7 +8,9 @@ from django.conf import settings
 from eliza_site.broker import Channel
 from eliza_site.celery import app
 
-pytestmark = pytest.mark.skipif(not settings.BROKER_IS_REDIS, reason="CELERY_BROKER_URL names another broker than Redis")
+pytestmark = pytest.mark.skipif(
+    not settings.BROKER_IS_REDIS, reason="CELERY_BROKER_URL names another broker than Redis"
+)
 
 
 def test_celerys_channels_keep_their_client_as_long_as_its_pool() -> None:
