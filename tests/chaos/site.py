@@ -25,6 +25,7 @@ START_SECONDS = 60.0
 TAKEN = 202
 AGAIN_SECONDS = 0.1
 WARM_SECONDS = 1.0
+WARM_MESSAGES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +152,9 @@ class Client:
 class Crowd:
     """Some people who all speak while the block runs; each says the next thing when the last was taken.
 
-    They have spoken for WARM_SECONDS when it begins; `usual_seconds` is what a request took then at most, on a
-    machine that may be busy, without the first of each.
+    When it begins they have spoken for WARM_SECONDS, and each at least WARM_MESSAGES times: a web process' first
+    requests take longer than any later one. `usual_seconds` is what a request took then at most, on a machine that
+    may be busy, without the first of each.
     """
 
     def __init__(self, site: Site, *, people: int = 4, pause_seconds: float = 0.1, kind: str = "") -> None:
@@ -171,8 +173,13 @@ class Crowd:
         ]
         for thread in self._threads:
             thread.start()
+        deadline = time.monotonic() + START_SECONDS
         time.sleep(WARM_SECONDS)
-        self.usual_seconds = max((posted.seconds for posted in self.posted[len(self.clients) :]), default=0.0)
+        while min(len(client.posted) for client in self.clients) < WARM_MESSAGES:
+            assert time.monotonic() < deadline, "The site takes nothing, though nothing was done to it yet."
+            assert not self._errors, self._errors
+            time.sleep(0.05)
+        self.usual_seconds = max(posted.seconds for posted in self.posted[len(self.clients) :])
         for client in self.clients:
             client.posted.clear()
         return self
