@@ -7,6 +7,7 @@ Called by `agents.inbox` for all that comes in, and for what models answer.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
@@ -20,6 +21,15 @@ def clean_text(text: str) -> str:
         return text
     text = SURROGATES.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
     return UNPRINTABLE.sub("", text)
+
+
+def clean_words(text: str) -> str:
+    """Return what somebody wrote or is called, cleaned and composed (NFC).
+
+    Some keyboards and files send "é" as a letter and an accent: words are found and told apart however they came.
+    Ids are not composed: who gave them compares them byte by byte.
+    """
+    return unicodedata.normalize("NFC", clean_text(text))
 
 
 def clean_json(value: Any, *, depth: int = 0) -> Any:

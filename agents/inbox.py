@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from agents import controls, turns
-from agents.cleaning import clean_json, clean_text
+from agents.cleaning import clean_json, clean_text, clean_words
 from agents.crashpoints import reach
 from agents.envelopes import Incoming, Receipt
 from agents.models import Agent, Turn
@@ -232,7 +232,7 @@ def clean(incoming: Incoming) -> Incoming:
 
     Raises: Refused with words for the sender.
     """
-    text = clean_text(incoming.text)
+    text = clean_words(incoming.text)
     if not text.strip() and not incoming.attachments and not incoming.control:
         raise Refused("The message is empty: write something.")
     if len(text) > settings.MESSAGE_MAX_CHARACTERS:
@@ -251,15 +251,15 @@ def clean(incoming: Incoming) -> Incoming:
         person=replace(
             person,
             external_id=_identifier(person.external_id, "person"),
-            name=clean_text(person.name)[:200],
+            name=clean_words(person.name)[:200],
             username=clean_text(person.username)[:200],
         ),
         room=replace(
             room,
             external_id=_identifier(room.external_id, "room"),
-            name=clean_text(room.name)[:200],
+            name=clean_words(room.name)[:200],
             world_external_id=clean_text(room.world_external_id)[:MAX_EXTERNAL_ID_CHARACTERS],
-            world_name=clean_text(room.world_name)[:200],
+            world_name=clean_words(room.world_name)[:200],
         ),
         platform_data=clean_json(dict(incoming.platform_data)),
     )

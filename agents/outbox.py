@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection
 from uuid_utils.compat import uuid7
 
-from agents.cleaning import clean_json, clean_text
+from agents.cleaning import clean_json, clean_text, clean_words
 from agents.envelopes import Acknowledgement, Outgoing
 from agents.wakeups import hand_on_after_commit
 from plugins.api import Attachment
@@ -181,7 +181,7 @@ def put(destination: Destination, replies: Sequence[Reply]) -> list[UUID]:
                 "turn": destination.turn_id,
                 "reply_to": destination.reply_to_external_id,
                 "ids": ids,
-                "texts": [clean_text(reply.text) for reply in replies],
+                "texts": [clean_words(reply.text) for reply in replies],
                 "attachments": [
                     json.dumps(clean_json([vars(attachment) for attachment in reply.attachments]))
                     for reply in replies

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,9 +143,10 @@ def forget_agent(agent_id: UUID) -> int:
 
 
 def storable(text: str) -> str:
-    """Return the text without what PostgreSQL refuses: NUL, and lone surrogates, which a model may answer."""
-    if "\x00" in text:
-        text = text.replace("\x00", "")
+    """Return the text composed (NFC), as questions are, and without what PostgreSQL refuses: NUL, and lone
+    surrogates, which a model may answer.
+    """
+    text = unicodedata.normalize("NFC", text.replace("\x00", ""))
     try:
         text.encode()
     except UnicodeEncodeError:

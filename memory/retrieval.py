@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -69,6 +70,7 @@ def recall(
     """
     if not query.text.strip():
         return Recollection()
+    query = replace(query, text=unicodedata.normalize("NFC", query.text))
     now = query.now or timezone.now()
     with timed("recall_words"):
         question, asker, wanted = _ask(query, now)

@@ -17,7 +17,7 @@ from ninja.errors import HttpError
 from pydantic import Field
 
 from agents.agents import UnknownAgent
-from agents.cleaning import clean_text
+from agents.cleaning import clean_text, clean_words
 from agents.conversations import Caller
 from agents.memories.recollections import find_place, recollect_noted, report_answer
 from agents.people.finding import NotFound
@@ -161,12 +161,12 @@ class MemoryOut(Schema):
 def recall_message(request: CallerRequest, agent: str, body: RecallIn) -> dict[str, Any]:
     """Recall what a turn would, and say why. Nothing is said or kept but that you looked; for staff."""
     user = _staff(request, VIEW_MEMORIES)
-    text = clean_text(body.text)
+    text = clean_words(body.text)
     if not text.strip() or len(text) > settings.MESSAGE_MAX_CHARACTERS:
         raise HttpError(422, f"text: send 1 to {settings.MESSAGE_MAX_CHARACTERS:,} characters.")
     try:
         place = find_place(
-            clean_text(agent), room_name=clean_text(body.room), person_name=clean_text(body.person)
+            clean_text(agent), room_name=clean_words(body.room), person_name=clean_words(body.person)
         )
     except UnknownAgent as error:
         raise HttpError(404, str(error)) from None

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
+from agents.cleaning import clean_words
 from agents.models import Account, Person, Room
 
 LOOKED_THROUGH, NAMED = 500, 3
@@ -45,7 +46,7 @@ def find_room(reference: str) -> Room:
         Q(pk=_uuid(reference)),
         Q(platform=network, external_id=external_id),
         Q(external_id=reference),
-        Q(name__iexact=reference),
+        Q(name__iexact=clean_words(reference)),
     ):
         found = list(Room.objects.filter(way)[: NAMED + 1])
         if len(found) == 1:
@@ -71,7 +72,7 @@ def find_person(reference: str, *, by_name: bool = True) -> Person:
         return found
     named = list(
         _known_people()
-        .filter(name__iexact=reference)
+        .filter(name__iexact=clean_words(reference))
         .order_by("-created_at")
         .prefetch_related("accounts")[: NAMED + 1]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from agents.asking import ask_model
-from agents.cleaning import clean_text
+from agents.cleaning import clean_words
 from agents.crashpoints import reach
 from agents.llm.base import ModelClass, ModelError, ModelFailure
 from agents.offers import offered_actions
@@ -51,7 +51,7 @@ def answer_message(
         finally:
             stream.flush()
         reach("model.answered")
-        answer = read_answer(clean_text(completion.text))
+        answer = read_answer(clean_words(completion.text))
         trace.note_parse_path(answer.parse_path)
         if not answer.text and not _acts(answer):
             raise ModelError("The model answered nothing that can be said.", failure=ModelFailure.EMPTY)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.cleaning import clean_json, clean_text
+from agents.cleaning import clean_json, clean_text, clean_words
 
 NEVER_CHARACTERS = {*range(0xFDD0, 0xFDF0), 0xFFFE, 0xFFFF}
 EVERY = range(sys.maxunicode + 1)
@@ -71,6 +71,13 @@ def test_any_text_comes_out_as_by_the_plain_definition_and_stays_so(text: str) -
 )
 def test_what_becomes_of_each_kind(text: str, cleaned: str) -> None:
     assert clean_text(text) == cleaned
+
+
+@given(TEXTS)
+def test_what_somebody_wrote_is_cleaned_and_composed_and_stays_so(text: str) -> None:
+    cleaned = clean_words(text)
+    assert cleaned == unicodedata.normalize("NFC", cleaned_slowly(text))
+    assert clean_words(cleaned) == cleaned_slowly(cleaned) == cleaned
 
 
 @pytest.mark.parametrize("text", ["", "Hello, Ann.", "two\nlines", "Grüße, 你好, \U0001f600"])

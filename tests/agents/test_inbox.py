@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import unicodedata
 from typing import Any
 from unittest.mock import patch
 
@@ -105,6 +106,15 @@ def test_control_characters_and_lone_surrogates_are_cleaned(incoming: Any) -> No
     message = Message.objects.get(pk=receipt.message_id)
     assert message.text == "ab\ufffdc\nd\te[0m"
     assert message.platform_data == {"raw": ["\ufffd", {"deep": ""}], "number": None}
+
+
+def test_words_and_names_are_composed_and_ids_stay_as_they_were_given(incoming: Any) -> None:
+    apart = unicodedata.normalize("NFD", "zoé")
+    receipt = receive(incoming(f"I am {apart}", person=apart, room=apart, external_id=apart))
+    message = Message.objects.select_related("person", "room").get(pk=receipt.message_id)
+    assert (message.text, message.person.name) == ("I am zoé", "Zoé")
+    assert message.external_id == message.room.external_id == apart
+    assert message.person.accounts.get().external_id == apart
 
 
 @hypothesis_settings(

@@ -17,7 +17,7 @@ from ninja.errors import HttpError
 from pydantic import Field
 
 from agents import conversations, inbox, streams
-from agents.cleaning import clean_text
+from agents.cleaning import clean_words
 from agents.conversations import Caller
 from agents.envelopes import IncomingRoom, Receipt
 from agents.models import Agent, Message, Room
@@ -73,7 +73,7 @@ def post_message(request: CallerRequest, agent: str, body: NewMessage) -> Status
     receipt = inbox.receive(incoming)
     if receipt.is_new:
         data = payloads.message_event(
-            message_id=receipt.message_id, text=clean_text(body.text), client_id=body.id, said_at=said_at
+            message_id=receipt.message_id, text=clean_words(body.text), client_id=body.id, said_at=said_at
         )
         streams.put_event(
             receipt.room_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -24,6 +25,11 @@ def test_a_person_is_found_by_id_by_account_by_name_and_by_whom_they_were(met: A
     old = Person.objects.get(name="Anna")
     for reference in (str(met.person_id), "telegram:ann", " ANN ", str(old.pk)):
         assert find_person(reference).pk == met.person_id
+
+
+def test_a_name_is_found_however_its_accents_were_sent(incoming: Any) -> None:
+    receipt = receive(incoming("hello", person="zoé"))
+    assert find_person(unicodedata.normalize("NFD", "Zoé")).pk == receipt.person_id
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -12,6 +13,8 @@ from memory.models import Memory
 from memory.searches import find_near, find_recent
 from memory.vectors import UnexpectedVectorSize
 from tests.memory.test_languages import TALKS
+
+Form = Literal["NFC", "NFD"]
 
 
 def texts(hits: Any) -> list[str]:
@@ -178,3 +181,14 @@ def test_names_dates_and_signs_in_any_script_are_words(scene: Any) -> None:
         remember([scene.draft(f"{text} indeed", room_id=scene.dm_of_ann.id)])
         hits = scene.recall_by_words(f"what of {text}?", room_id=scene.dm_of_ann.id, limit=1)
         assert texts(hits) == [f"{text} indeed"]
+
+
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize("word", ["crème brûlée", "tiếng Việt", "김치찌개", "Йод"])
+def test_a_word_is_found_however_its_accents_were_sent(
+    scene: Any, kept: Form, asked: Form, word: str
+) -> None:
+    remember([scene.draft(normalize(kept, f"{word} indeed")), scene.draft("something else")])
+    hits = scene.recall_by_words(normalize(asked, f"what of {word}?"))
+    assert texts(hits)[:1] == [f"{word} indeed"]
