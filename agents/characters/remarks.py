@@ -1,6 +1,7 @@
 """Says what of a character's file has no effect here: unknown keys, and plugins that are not here.
 
-It is kept all the same. `parse_character` looks for the keys; whoever takes a file in tells the remarks.
+It is kept all the same, but for what stands beside a wrapped character. `parse_character` looks for the keys; whoever
+takes a file in tells the remarks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from agents.characters.checks import KNOWN_KEYS, opened
-from agents.characters.documents import CharacterDocument, JSONObject, place
+from agents.characters.documents import WHOLE, CharacterDocument, JSONObject, place
 from plugins.registry import unknown_plugins
 
 MAX_NAMED = 20
@@ -42,6 +43,8 @@ _CHARACTER: _Shape = {
     "knowledge": _SOURCES,
     "documents": _SOURCES,
 }
+_AGENT = frozenset({"character", "id", "enabled", "status", "createdAt", "updatedAt"})
+"""What elizaOS keeps of an agent beside its character."""
 
 
 def unknown_keys(data: JSONObject) -> dict[str, str]:
@@ -50,7 +53,12 @@ def unknown_keys(data: JSONObject) -> dict[str, str]:
     `data` is a checked character file. Settings, secrets, templates and what other programs own are free.
     """
     character, path = opened(data)
-    return dict(_unknown(character, path, _CHARACTER))
+    found = dict(_unknown(character, path, _CHARACTER))
+    if character is not data:
+        # Beside a wrapped character, where what would mean something within it is looked for.
+        beside = [key for key in data if key not in _AGENT and not key.startswith(("$", "_"))]
+        found |= {place(WHOLE, key): place(path, key) if key in KNOWN_KEYS else "" for key in beside}
+    return found
 
 
 def remarks(document: CharacterDocument) -> list[str]:

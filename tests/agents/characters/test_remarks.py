@@ -60,6 +60,11 @@ def test_within_elizaos_agent_its_place_begins_with_the_character() -> None:
     assert parse_character(raw, source="x").unknown_keys == {"character.style.chats": "chat"}
 
 
+def test_beside_a_wrapped_character_nothing_has_an_effect_and_a_characters_key_is_shown_its_place() -> None:
+    raw = json.dumps({"plugins": ["clock"], "character": {"name": "Ann"}, "init": "x", "_note": "x"})
+    assert parse_character(raw, source="x").unknown_keys == {"plugins": "character.plugins", "init": ""}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
