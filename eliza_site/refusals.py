@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ CURE = "start `make run`, or correct DATABASE_URL"
 CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
 COMMAND_SECONDS = 5.0
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 PATIENT = {"dispatch", "work_suspects"}
 """Commands that are workers, and wait for a database as workers do."""
 UNREAD = 128 + signal.SIGPIPE
@@ -47,6 +49,9 @@ def _find_explanation(error: BaseException) -> str:
 
     if isinstance(error, ImproperlyConfigured):
         return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}: make room. What was written last is not whole."
     is_unknown = isinstance(error, OperationalError | ProgrammingError) and UNKNOWN.search(str(error))
     if is_unknown and _lacks_migrations():
         return f"The database lacks tables ({str(error).splitlines()[0]}): run `python manage.py migrate`."

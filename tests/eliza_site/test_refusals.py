@@ -189,6 +189,14 @@ def test_a_file_of_answers_that_nobody_reads_ends_without_a_word(tmp_path: Path)
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here (Linux has one)")
+def test_a_disk_that_is_full_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = _run("manage.py", "list_plugins", "--json", stdout=full.fileno())
+    assert done.returncode == 1
+    assert done.stderr == "No space left on device: make room. What was written last is not whole.\n"
+
+
 def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
     with pytest.raises(BrokenPipeError), ending_unread():
         raise BrokenPipeError("a server's socket")
@@ -199,19 +207,23 @@ def _run_unread(*argv: str, **environment: str) -> subprocess.CompletedProcess[s
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        return subprocess.run(
-            [sys.executable, *argv],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return _run(*argv, stdout=writing, **environment)
     finally:
         os.close(writing)
+
+
+def _run(*argv: str, stdout: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *argv],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def test_a_command_whose_output_was_closed_beforehand_ends_as_it_should() -> None:
