@@ -22,7 +22,7 @@ from agents.people.finding import NotFound
 from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import RecalledMemory
 
-COLUMNS: Row = (">score", "because of", "when", "who", "kind", "text")
+COLUMNS: Row = (">score", "because of", "when", "who", "kind", "memory", "text")
 
 
 class Command(BaseCommand):
@@ -92,5 +92,6 @@ def _row(memory: RecalledMemory, is_full: bool) -> Row:
         f"{memory.said_at:%Y-%m-%d %H:%M}" if memory.said_at else "",
         memory.speaker,
         memory.kind,
+        str(memory.id),
         text,
     )

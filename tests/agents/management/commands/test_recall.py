@@ -14,6 +14,7 @@ from agents.inbox import receive
 from agents.models import Account, Agent, Message, Participant, Person, Room
 from agents.work import drain_lane
 from memory.memories import MemoryDraft, remember
+from memory.models import Memory
 from memory.writes import embed_pending
 
 
@@ -52,8 +53,9 @@ def hits(*arguments: str) -> list[dict[str, Any]]:
 def test_hits_stand_in_a_table_with_what_brought_them(talked: Agent) -> None:
     title, heading, first, *_ = show(talked.slug, "Where do I keep bees?", "--person", "Ann").splitlines()
     assert title == "Recalled"
-    assert heading.split() == ["score", "because", "of", "when", "who", "kind", "text"]
+    assert heading.split() == ["score", "because", "of", "when", "who", "kind", "memory", "text"]
     assert "I keep bees behind the house." in first
+    assert str(Memory.objects.get(text="I keep bees behind the house.").pk) in first
     assert "vector +" in first
     assert "speaker +2.00" in first
     assert "Ann" in first
