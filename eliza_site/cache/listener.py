@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -110,6 +111,9 @@ class Listener:
                 ):
                     raise redis.TimeoutError("The server answers no PING.")
                 self._near.vouch(asked_at + self._stale_seconds * MARGIN)
+                # A write can fail while this connection is sound: where all others are taken, or one was cut.
+                with suppress(FarAway):
+                    self._far.settle_debts()
         finally:
             connection.disconnect()
 

@@ -107,6 +107,19 @@ def test_debts_are_paid_without_anybody_asking(pair: Any) -> None:
 
 
 @pytest.mark.usefixtures("no_rest")
+def test_debts_are_paid_while_the_listener_goes_on(make_cache: MakeCache) -> None:
+    cut, straight = make_cache(CONNECTIONS=1, TIMEOUT_SECONDS=0.1), make_cache()
+    straight.set("a", "old")
+    wait_for(lambda: cut.get("a") == "old" and cut.levels.near.is_vouched_for(), "nobody listens")
+    pool = cut.levels.far._client.connection_pool
+    taken = pool.get_connection()
+    cut.delete("a")
+    assert straight.get("a") == "old", "It could be deleted, so nothing is owed."
+    pool.release(taken)
+    wait_for(lambda: straight.get("a") is None, "nobody paid what was owed", seconds=30.0)
+
+
+@pytest.mark.usefixtures("no_rest")
 def test_debts_are_bounded(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(far, "MOST_OWED", 5)
     cut, straight, proxy = pair
