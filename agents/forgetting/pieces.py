@@ -3,7 +3,7 @@
 A text is taken to pieces: its words; what stands together without a blank, such as an address, or two signs of a
 script that writes without blanks; and runs of RUN words. A piece is the person's own where it stands among what they
 said, and nobody else has said it. Of what they said only hashes are kept, so that a forgetting that broke off can go
-on after the words are gone.
+on after the words are gone. Texts are compared composed (NFC), however they were sent.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ def _key(kind: str, words: str) -> int:
     return int.from_bytes(blake2b(f"{kind}{words}".encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
 def _fold(word: str) -> str:
     return word.casefold() if word.isascii() else unicodedata.normalize("NFKC", word).casefold()
 
@@ -79,7 +83,7 @@ def _pieces(text: str, *, has_runs: bool) -> Iterator[_Piece]:
 
 def keys_of(text: str, *, has_runs: bool = True) -> set[int]:
     """Return the hashes of the text's pieces."""
-    return {key for key, _start, _end in _pieces(text, has_runs=has_runs)}
+    return {key for key, _start, _end in _pieces(_composed(text), has_runs=has_runs)}
 
 
 class Pieces:
@@ -149,6 +153,7 @@ class Cutter:
     def __init__(
         self, own: Pieces, *, names: Collection[str], marks: Collection[str], spared: Collection[str] = ()
     ) -> None:
+        names, marks, spared = ({_composed(each) for each in given} for given in (names, marks, spared))
         self._own = own
         self._alone = frozenset(mark.casefold() for mark in marks)
         self._found = _any_of([mark for mark in marks if len(mark) >= SHORTEST_MARK], ignore_case=True)
@@ -158,7 +163,7 @@ class Cutter:
         self._known: dict[str, str] = {}
 
     def cut(self, text: str) -> str:
-        """Return the text with CUT where the person's words and names stood."""
+        """Return the text with CUT where the person's words and names stood; one without them as it was."""
         if len(text) > SHORT_CHARACTERS:
             return self._cut(text)
         # Traces have the same few words again and again.
@@ -170,12 +175,13 @@ class Cutter:
         return known
 
     def _cut(self, text: str) -> str:
-        if text.strip().casefold() in self._alone:
+        composed = _composed(text)
+        if composed.strip().casefold() in self._alone:
             return CUT
-        spans = [(start, end) for key, start, end in _pieces(text, has_runs=True) if key in self._own]
+        spans = [(start, end) for key, start, end in _pieces(composed, has_runs=True) if key in self._own]
         for pattern in (self._found, self._whole, self._called):
-            spans += [match.span() for match in pattern.finditer(text)] if pattern else []
-        return _without(text, spans) if spans else text
+            spans += [match.span() for match in pattern.finditer(composed)] if pattern else []
+        return _without(composed, spans) if spans else text
 
     def touches(self, text: str) -> bool:
         """Tell whether something of the person stands in the text."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.forgetting.pieces import CUT, Cutter, Pieces, keys_of
 
+Form = Literal["NFC", "NFD"]
 ANN = "I live near the old mill with my zebra, call me at zebra-7f3a or see https://mill.example/a?b=c1"
 BOB = "You live in the old town, with a dog? Call me near the mill, see you at a"
 
@@ -60,6 +62,23 @@ def test_names_go_whole_in_any_case_and_word_by_word_as_they_are_written() -> No
     assert one.cut("will may be here") == "[…] be here", "the whole name, in any case"
     assert one.cut("I will ask Will in May, and Ann.") == "I will ask […] in May, and […]."
     assert one.cut("annual Annas") == "annual Annas"
+
+
+@pytest.mark.parametrize("given", ["NFC", "NFD"])
+@pytest.mark.parametrize("met", ["NFC", "NFD"])
+def test_words_names_and_ids_are_known_however_their_accents_were_sent(given: Form, met: Form) -> None:
+    said = normalize(given, "김치찌개를 좋아해요, crème brûlée")
+    names, marks = {normalize(given, "Léo")}, {normalize(given, "telegram-zoé")}
+    one = cutter(said, normalize(met, "crème?"), names=names, marks=marks)
+    for text, left in (
+        ("오늘은 김치찌개", "오늘은 […]"),
+        ("la crème brûlée", "la crème […]"),
+        ("Léo?", "[…]?"),
+        ("by telegram-zoé5", "by […]5"),
+    ):
+        assert normalize("NFC", one.cut(normalize(met, text))) == left
+    untouched = normalize(met, "déjà vu")
+    assert one.cut(untouched) == untouched
 
 
 def test_ids_go_wherever_they_stand_and_short_ones_where_they_stand_alone() -> None:

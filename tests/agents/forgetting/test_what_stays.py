@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import pytest
 
 from agents import forgetting, work
+from agents.forgetting import CannotForget
 from agents.inbox import receive
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
@@ -14,6 +16,7 @@ from agents.models import Agent, Delivery, Message, ModelCall, Person, Room, Ste
 from memory.memories import MemoryDraft, remember
 from memory.models import Memory
 from plugins.models import PluginState
+from tests.doubles.lives import columns_with
 
 
 class Talk:
@@ -184,6 +187,27 @@ def test_what_others_networks_sent_along_of_her_goes(talk: Talk) -> None:
         {"id": 8, "lang": "en"},
     )
     assert (second.reply_to_external_id, second.platform_data) == ("another", {"lang": "en"})
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_what_was_sent_apart_of_her_goes_too(talk: Talk, agent: Agent, form: Literal["NFC", "NFD"]) -> None:
+    quoted = {"kept": normalize(form, "déjà vu"), "quote": {"from": normalize(form, "Léa"), "text": "x"}}
+    lea = talk.say("léa", normalize(form, "Meine Katze heißt Chloé"))
+    bob = talk.say("bob", "Good morning", platform_data=quoted)
+    ModelCall.objects.filter(turn_id=bob.turn_id).update(answer=normalize(form, "Chloé is the cat of Léa"))
+    PluginState.objects.create(
+        plugin="p", agent=agent, room_id=bob.room_id, state={"note": normalize(form, "Léa: Chloé"), "n": 1}
+    )
+    with pytest.raises(CannotForget, match="names the person"):
+        forgetting.begin(lea.person_id, by="ada", why=normalize(form, "Léa asked"))
+    talk.forget("léa")
+    assert not {
+        place
+        for name in ("léa", "chloé")
+        for each in ("NFC", "NFD")
+        for place in columns_with(normalize(each, name))
+    }
+    assert Message.objects.get(pk=bob.message_id).platform_data == {"kept": normalize(form, "déjà vu")}
 
 
 def test_two_agents_of_one_person_are_searched_each(talk: Talk, agent: Agent, incoming: Any) -> None:
