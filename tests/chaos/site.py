@@ -173,16 +173,23 @@ class Crowd:
         ]
         for thread in self._threads:
             thread.start()
+        try:
+            self._grow_warm()
+        except BaseException:
+            self._is_over.set()
+            raise
+        self.usual_seconds = max(posted.seconds for posted in self.posted[len(self.clients) :])
+        for client in self.clients:
+            client.posted.clear()
+        return self
+
+    def _grow_warm(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         time.sleep(WARM_SECONDS)
         while min(len(client.posted) for client in self.clients) < WARM_MESSAGES:
             assert time.monotonic() < deadline, "The site takes nothing, though nothing was done to it yet."
             assert not self._errors, self._errors
             time.sleep(0.05)
-        self.usual_seconds = max(posted.seconds for posted in self.posted[len(self.clients) :])
-        for client in self.clients:
-            client.posted.clear()
-        return self
 
     def __exit__(self, *_error: object) -> None:
         self._is_over.set()
