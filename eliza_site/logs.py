@@ -129,8 +129,10 @@ def _loggers(level_name: str, level: int) -> dict[str, Any]:
     foreign = max(level, logging.INFO) if level_name != "trace" else level
     loggers: dict[str, Any] = {
         name: {"level": foreign, "handlers": [], "propagate": True}
-        for name in ("django", "django.server", "celery", "uvicorn", "uvicorn.error", "uvicorn.access")
+        for name in ("django", "django.server", "celery", "uvicorn", "uvicorn.error")
     }
+    # Its lines are visitors' addresses and what they searched for. What `--no-access-log` did is undone by dictConfig.
+    loggers["uvicorn.access"] = {"handlers": [], "propagate": False}
     loggers |= {name: {"level": level} for name in OWN}
     loggers |= {name: {"filters": ["stackless"]} for name in STACKLESS}
     loggers |= {name: {"level": max(level, logging.INFO)} for name in TALKATIVE}

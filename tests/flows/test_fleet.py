@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_talk_prints_the_reply(fleet: Any) -> None:
     done = fleet.manage("talk", "Eliza", "How are you?", "--json")
     assert done.returncode == 0, done.stderr
     assert "That is a good question" in done.stdout
+
+
+def test_the_web_process_logs_neither_who_asked_nor_for_what(fleet: Any) -> None:
+    log = fleet.logs / "web.log"
+    before = len(log.read_text())
+    with urllib.request.urlopen(f"{fleet.url}/admin/login/?q=zqsearch") as page:
+        assert page.status == 200
+    # uvicorn writes its line before it sends the answer.
+    written = log.read_text()[before:]
+    assert not any(word in written for word in ("zqsearch", "/admin/", "127.0.0.1"))
 
 
 def test_a_message_whose_worker_is_killed_is_answered_once(
