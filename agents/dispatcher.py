@@ -127,7 +127,9 @@ def _executor() -> concurrent.futures.ThreadPoolExecutor:
 
 def _work(name: str, arguments: dict[str, Any]) -> None:
     try:
-        current_app.tasks[name](**arguments)
+        # As Celery's tasks are bound by `eliza_site.celery`.
+        with structlog.contextvars.bound_contextvars(task=name):
+            current_app.tasks[name](**arguments)
     except Exception:  # the door of a thread: what failed is found again by the next round
         log.exception("dispatched_work_failed", task=name)
     finally:

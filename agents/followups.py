@@ -49,7 +49,9 @@ class _Followups:
 
     def _work(self, name: str, arguments: dict[str, Any]) -> None:
         try:
-            current_app.tasks[name](**arguments)
+            # As Celery's tasks are bound by `eliza_site.celery`.
+            with structlog.contextvars.bound_contextvars(task=name):
+                current_app.tasks[name](**arguments)
         except Exception:  # the door of a thread: what failed is found again by the dispatcher
             log.exception("followup_failed", task=name)
         finally:

@@ -162,7 +162,7 @@ def forget_room(room_id: UUID) -> None:
     try:
         client().delete(room_stream_key(room_id))
     except redis.RedisError as error:
-        log.warning("stream_not_forgotten", room=str(room_id), error=str(error))
+        log.warning("stream_not_forgotten", room=str(room_id), error=error)
 
 
 def _write(key: str, *entries: Mapping[str, str]) -> None:

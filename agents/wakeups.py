@@ -48,7 +48,7 @@ class _Publisher:
                 self._send(producer, name, arguments)
         except self._errors as error:
             circuit.fail()
-            log.warning("wakeup_not_published", task=name, error=f"{type(error).__name__}: {error}")
+            log.warning("wakeup_not_published", task=name, error=error)
             return False
         circuit.succeed()
         return True

@@ -26,7 +26,7 @@ class Consumer(CelerysConsumer):
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
-            log.info("lost_connection_not_closed", error=str(error))
+            log.info("lost_connection_not_closed", error=error)
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Acknowledge a wake-up in the event loop, or let it be where its connection is gone."""
@@ -37,4 +37,4 @@ def _acknowledge(acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> 
     try:
         acknowledge(*args, **kwargs)
     except AttributeError as error:
-        log.info("wakeup_not_acknowledged", error=str(error))
+        log.info("wakeup_not_acknowledged", error=error)

@@ -2,8 +2,8 @@
 
 An error may quote what it could not work with: a person's message, a model's prompt, a row. Shown are the words of
 errors of our own code, of connections and of the operating system. Those of all others are only counted in lines
-that belong to somebody's turn, request or task; the turn's trace has them whole (`show_turn`). `eliza_site.logs` has
-each line pass through here.
+that belong to somebody's turn, conversation, request or task; the turn's trace has them whole (`show_turn`).
+`eliza_site.logs` has each line pass through here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 Event = MutableMapping[str, Any]
 
 OWN = frozenset({"eliza_site", "transports", "plugins", "agents", "memory"})
-BOUND = frozenset({"turn", "delivery", "run_id", "event_id", "task", "task_id", "request_id"})
+BOUND = frozenset({"turn", "conversation", "delivery", "run_id", "event_id", "task", "task_id", "request_id"})
 """Fields that say that a line belongs to work on what somebody said."""
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"

@@ -78,6 +78,18 @@ def test_what_is_sent_for_later_is_found(breach: str) -> None:
     assert len(list(find_sent_for_later("here.py", ast.parse(breach)))) == 1
 
 
+def test_errors_reach_the_log_as_errors() -> None:
+    breaches = [
+        f"{path}:{call.lineno}"
+        for path, (_, tree) in sources().items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("log.")
+        for named in call.keywords
+        if named.arg == "error" and ast.unparse(named.value).startswith(("str(", "f'", 'f"'))
+    ]
+    assert breaches == [], "of a string nobody knows whose words it has: give the error itself"
+
+
 def test_files_and_functions_are_short() -> None:
     breaches = []
     for path, (text, tree) in sources().items():

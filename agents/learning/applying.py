@@ -72,7 +72,7 @@ def embed_facts(effects: Sequence[Effect]) -> Vectors:
         embedder = get_embedder()
         made = call_within(patience_seconds(), embedder.embed, texts)
     except (EmbeddingError, UnknownService, TimeLimitExceeded) as error:
-        log.warning("facts_without_vectors", error=str(error))
+        log.warning("facts_without_vectors", error=error)
         return {}
     return {text: (vector, embedder.name) for text, vector in zip(texts, made, strict=True)}
 
@@ -214,7 +214,7 @@ def _apply_other(
                 cause_id=f"{learning.look.conversation_id}:{learning.look.number}:{plugin}:{place}",
             )
     except (others.CannotApply, ValueError, LookupError) as error:
-        log.warning("effect_not_applied", plugin=plugin, effect=type(effect).__name__, error=str(error))
+        log.warning("effect_not_applied", plugin=plugin, effect=type(effect).__name__, error=error)
 
 
 def _keep_episode(episode: Episode, place: Place, seen: Seen) -> None:

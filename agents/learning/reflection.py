@@ -104,7 +104,7 @@ def _work(look: Look) -> bool | None:
         with keeper.watch_over(turn, partial(ReflectionWatch, look)) as watch:
             return _look_held(look, turn, trace, watch)
     except Fenced as error:
-        log.warning("reflection_fenced", error=str(error))
+        log.warning("reflection_fenced", error=error)
     except Stopped:
         log.info("reflection_given_back")
         conversations.postpone_look(look, delay_seconds=0.0, error="", is_counted=False)
@@ -189,6 +189,6 @@ def _postpone(look: Look, turn: ClaimedTurn, trace: Trace, error: ModelError) ->
             _guard(look, turn)
             conversations.postpone_look(look, delay_seconds=delay, error=str(error), is_counted=is_counted)
     except Fenced as lost:
-        log.warning("reflection_fenced", error=str(lost))
+        log.warning("reflection_fenced", error=lost)
         return
-    log.warning("reflection_waits", error=str(error), delay_seconds=delay, is_counted=is_counted)
+    log.warning("reflection_waits", error=error, delay_seconds=delay, is_counted=is_counted)

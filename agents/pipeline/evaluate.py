@@ -53,7 +53,7 @@ def evaluate(turn: ClaimedTurn, trace: Trace, watch: Watch, guard: Guard) -> lis
             result = _ask(registered, scene, trace, watch, guard, key=evaluator.name)
         except ModelError as error:
             # A turn's evaluation waits for no model: what an evaluator could not ask, it has not learnt.
-            log.info("evaluator_without_model", evaluator=evaluator.name, error=str(error))
+            log.info("evaluator_without_model", evaluator=evaluator.name, error=error)
             continue
         if result is not None and result.effects:
             to_apply.append(

@@ -72,7 +72,7 @@ def _give_back(watch: Watch) -> bool:
         return False
     except Error as error:
         # Its lease ends by itself, and the dispatcher of another process finds it.
-        log.warning("turn_not_given_back", turn=str(watch.turn_id), error=str(error))
+        log.warning("turn_not_given_back", turn=str(watch.turn_id), error=error)
         return True
     wake("agents.drain_lane", lane_id=str(watch.lease.lane_id))
     return True

@@ -149,7 +149,7 @@ class _Keeper:
                 try:
                     self._look(watches)
                 except Exception as error:  # the door of a thread that must not end
-                    log.warning("leases_not_renewed", watches=len(watches), error=str(error))
+                    log.warning("leases_not_renewed", watches=len(watches), error=error)
                     connection.close()
                 if not watches:
                     connection.close()

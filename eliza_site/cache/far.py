@@ -296,7 +296,7 @@ class FarLevel:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + REST_SECONDS
-            log.warning("cache_not_asked", error=str(error))
+            log.warning("cache_not_asked", error=error)
 
     def _owe(self, keys: Iterable[str], glob: str | None) -> None:
         for key in keys:

@@ -95,7 +95,7 @@ class Levels:
             try:
                 value = found[key] = load(data)
             except UntrustedValue as error:
-                log.warning("cache_value_refused", error=str(error))
+                log.warning("cache_value_refused", error=error)
                 continue
             self.near.keep(
                 key,

@@ -76,10 +76,10 @@ class Listener:
                 self._listen(stop)
             except redis.ResponseError as error:
                 # An old server, or one that forbids it: values are kept near for the stated bound alone.
-                log.warning("cache_not_tracked", error=str(error))
+                log.warning("cache_not_tracked", error=error)
                 stop.wait(REFUSED_REST_SECONDS)
             except (redis.RedisError, OSError, FarAway) as error:
-                log.info("cache_listener_lost", error=str(error))
+                log.info("cache_listener_lost", error=error)
             except Exception:  # the door of a thread that must not end
                 log.exception("cache_listener_failed")
             finally:

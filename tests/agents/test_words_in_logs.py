@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,19 +13,21 @@ import structlog
 from django.conf import settings as django_settings
 from django.db import connection as database
 
-from agents import facts, work
+from agents import dispatcher, facts, work
 from agents.inbox import receive
 from agents.learning import evaluation
 from agents.llm.router import answering_with
 from agents.llm.scripted import ScriptedModel
 from agents.models import Delivery, Lane, Turn
 from eliza_site import logs
+from memory.models import Conversation
 from memory.writes import embed_pending
 from plugins import scheduler
 from plugins.api import Action, ActionResult, Context, Evaluator, Plugin, Provider, Remember, SetGoal
 from plugins.models import ScheduledTask
 from plugins.registry import Components, Registered
 from tests.doubles.acting import acting_with, answer
+from tests.doubles.learning import let_pause
 from tests.doubles.openai_server import OpenAIServer
 from transports.base import TransportError
 from transports.delivery import deliver_room
@@ -118,6 +122,41 @@ def test_a_model_server_that_repeats_what_it_was_asked(
     assert WORD in Turn.objects.get().error, "the turn has it"
     written = lines()
     assert "ModelError" in written
+    assert WORD not in written
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reflection_that_the_dispatcher_works_itself(
+    incoming: Any, settings: Any, monkeypatch: Any, lines: Any
+) -> None:
+    monkeypatch.setattr("agents.llm.failures.words_of", lambda _error: f"bad input: {WORD}")
+    monkeypatch.setattr(dispatcher, "wake", lambda name, **arguments: False)
+    failing = Registered(plugin="p", component=Evaluator(name="FAIL", evaluate=fail, looks_at="conversation"))
+    with answering_with(ScriptedModel(f"I heard {WORD}")):
+        work.drain_lane(say(incoming).lane_id)
+    used = facts.components_for
+
+    def components(names: Any) -> Components:
+        known = used(names)
+        return replace(known, evaluators=(failing, *known.evaluators))
+
+    monkeypatch.setattr(facts, "components_for", components)
+    facts.agent_facts.cache_clear()
+    let_pause()
+    with OpenAIServer() as server:
+        settings.OPENAI_BASE_URL, settings.MODEL_SMALL, settings.OPENAI_API_KEY = server.base_url, "m", "k"
+        server.control({"fault": "400"})
+        dispatcher.dispatch_once()
+        written, deadline = lines(), time.monotonic() + 10
+        while "reflection_waits" not in written and time.monotonic() < deadline:
+            time.sleep(0.05)
+            written += lines()
+    facts.agent_facts.cache_clear()
+    assert WORD in Conversation.objects.get().error
+    for event in ("evaluator_failed", "reflection_waits"):
+        assert f'"{event}"' in written
+    assert "ModelError (refused): [" in written
+    assert written.count('"task": "agents.reflect_conversation"') > 1
     assert WORD not in written
 
 

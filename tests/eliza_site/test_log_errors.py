@@ -65,7 +65,7 @@ def test_words_of_our_own_code_and_of_connections_are_shown_in_a_turns_line(
 
 
 @pytest.mark.parametrize("error", HIDDEN, ids=lambda error: f"{type(error).__name__}{str(error)[:9]}")
-@pytest.mark.parametrize("bound", ["turn", "delivery", "task_id", "request_id"])
+@pytest.mark.parametrize("bound", ["turn", "conversation", "delivery", "task_id", "request_id"])
 def test_words_of_others_are_counted_in_a_line_that_is_somebodys(
     written: Written, error: Exception, bound: str
 ) -> None:

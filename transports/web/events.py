@@ -123,7 +123,7 @@ async def _next_events(
     try:
         entries = await _read(client, subscription, progress)
     except (redis.RedisError, OSError) as error:
-        log.warning("stream_not_read", room=str(subscription.room_id), error=str(error))
+        log.warning("stream_not_read", room=str(subscription.room_id), error=error)
         rests_until = time.monotonic() + STREAM_REST_SECONDS
         while time.monotonic() < rests_until:
             async for chunk in _from_database(subscription, progress):
@@ -225,7 +225,7 @@ async def _from_database(subscription: Subscription, progress: _Progress) -> Chu
         else:
             said, state = await _off_loop(_outcome, subscription.message_id, subscription.turn_id)
     except DatabaseError as error:
-        log.warning("events_not_read", room=str(subscription.room_id), error=str(error))
+        log.warning("events_not_read", room=str(subscription.room_id), error=error)
         return
     for event, data in said:
         if _is_new(data["id"], progress):
