@@ -25,6 +25,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 PAUSE_SECONDS = 0.5
 COMMAND_SECONDS = 5.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+DATABASE_FULL = frozenset({"53100", "SQLITE_FULL"})
 PATIENT = {"dispatch", "work_suspects"}
 """Commands that are workers, and wait for a database as workers do."""
 UNREAD = 128 + signal.SIGPIPE
@@ -49,9 +50,8 @@ def _find_explanation(error: BaseException) -> str:
 
     if isinstance(error, ImproperlyConfigured):
         return str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
-        where = f" for {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}: make room. What was written last is not whole."
+    if full := _find_full_disk(error):
+        return full
     is_unknown = isinstance(error, OperationalError | ProgrammingError) and UNKNOWN.search(str(error))
     if is_unknown and _lacks_migrations():
         return f"The database lacks tables ({str(error).splitlines()[0]}): run `python manage.py migrate`."
@@ -61,6 +61,17 @@ def _find_explanation(error: BaseException) -> str:
         # The pool's own words are that it had no connection in time; the reason is told at a second look. Where
         # the database is there, the error is another one, and its stack is needed.
         return find_database_fault(cure=CURE)
+    return ""
+
+
+def _find_full_disk(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}: make room. What was written last is not whole."
+    said_by_driver = {getattr(error.__cause__, name, None) for name in ("sqlstate", "sqlite_errorname")}
+    if said_by_driver & DATABASE_FULL:
+        reason = str(error).splitlines()[0]
+        return f"The database's disk is full ({reason}): make room there. What was written last is not kept."
     return ""
 
 

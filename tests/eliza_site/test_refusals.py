@@ -208,6 +208,39 @@ def test_a_disk_that_is_full_is_said_in_one_line() -> None:
     assert done.stderr == "No space left on device: make room. What was written last is not whole.\n"
 
 
+FULL = "could not extend file: No space left on device"
+RAISE = f"DO $$ BEGIN RAISE EXCEPTION '{FULL}' USING ERRCODE = 'disk_full', HINT = 'Free it.'; END $$"
+FILL = (
+    "PRAGMA max_page_count = 2",
+    "CREATE TABLE filling (bytes BLOB)",
+    "INSERT INTO filling VALUES (zeroblob(9999))",
+)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [((RAISE,), FULL), (FILL, "database or disk is full")],
+    ids=["postgresql", "sqlite"],
+)
+def test_a_databases_disk_that_is_full_is_said_in_one_line(
+    statements: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/small.sqlite3" if statements is FILL else own_database_url()
+    program = f"""
+import django
+import eliza_site
+from django.db import connection
+
+django.setup()
+for statement in {statements}:
+    connection.cursor().execute(statement)
+"""
+    done = run_python("-c", program, DATABASE_URL=url)
+    said = f"The database's disk is full ({reason}): make room there. What was written last is not kept.\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
     with pytest.raises(BrokenPipeError), ending_unread():
         raise BrokenPipeError("a server's socket")
