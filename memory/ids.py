@@ -26,8 +26,8 @@ def id_range(name: str) -> tuple[UUID, UUID] | None:
 def say_no_id(name: str, what: str) -> str:
     """Say what is asked for instead of what is no id."""
     return (
-        f"{name[:100]!r} is no id: give {what} id, or as much of its beginning as no other shares. Ids of the same"
-        f" minute share {FEWEST_DIGITS} digits."
+        f"{name[:100]!r} is no id: give {what} id, or at least {FEWEST_DIGITS} digits of its beginning, more where"
+        " others share them, as ids of the same minute do."
     )
 
 

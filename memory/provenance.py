@@ -89,9 +89,7 @@ def find_memory(name: str) -> Memory:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise MemoryNotFound(
-            f"No memory has the id {name}. `manage.py recall … --json` and the admin show ids."
-        )
+        raise MemoryNotFound(f"No memory has the id {name}. `manage.py recall` and the admin show ids.")
     raise MemoryNotFound(
         say_several(name, "memory", [(memory.pk, memory.said_at, memory.text) for memory in found])
     )

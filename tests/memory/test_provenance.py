@@ -274,10 +274,12 @@ def test_a_memory_is_found_by_its_id_and_by_a_beginning_that_is_its_own(scene: S
         "More than one memory has an id that begins with 0197f000: give more of it.",
         *(f"{id}  {NOW:%Y-%m-%d %H:%M:%S}  Number {number}." for number, id in enumerate(ids)),
     ]
-    with pytest.raises(MemoryNotFound, match="No memory has the id"):
+    with pytest.raises(
+        MemoryNotFound, match=f"^No memory has the id {NOBODYS}. `manage.py recall` and the admin show"
+    ):
         find_memory(str(NOBODYS))
     for name in ("", "roses", "0197f00", "0197f000-0000-7000-8000-0000000000011"):
-        with pytest.raises(MemoryNotFound, match="is no id: give a memory's id"):
+        with pytest.raises(MemoryNotFound, match="is no id: give a memory's id, or at least 8 digits of its"):
             find_memory(name)
 
 

@@ -156,7 +156,7 @@ def test_the_words_of_others_are_shown_as_they_are(worked: Agent) -> None:
 
 def test_what_is_no_id_or_nobodys_is_told_in_one_line(db: None) -> None:
     with pytest.raises(
-        CommandError, match="'bees' is no id: give a memory's id, or as much of its beginning"
+        CommandError, match="'bees' is no id: give a memory's id, or at least 8 digits of its beginning"
     ):
         show("bees")
     with pytest.raises(CommandError, match="No memory has the id 12345678"):
