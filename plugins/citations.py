@@ -8,13 +8,14 @@ from uuid import UUID
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """Where a memory stands in a document.
+    """Where a memory stands in a document, which has a title, and the name that it was added by.
 
     `headings` go from the outermost to the innermost; pages count from 1, and are None in formats without pages.
     """
 
     document_id: UUID
     document: str
+    name: str = ""
     headings: tuple[str, ...] = ()
     page: int | None = None
     last_page: int | None = None

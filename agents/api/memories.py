@@ -50,10 +50,11 @@ class RecallIn(Schema):
 
 
 class CitationOut(Schema):
-    """Where in a document a memory stands."""
+    """Where in a document a memory stands; `name` is what the document was added by, `document` its title."""
 
     document: str
     document_id: UUID
+    name: str
     headings: list[str]
     page: int | None
     last_page: int | None

@@ -175,6 +175,7 @@ def report_citation(citation: Citation | None) -> dict[str, Any] | None:
     return {
         "document": citation.document,
         "document_id": str(citation.document_id),
+        "name": citation.name,
         "headings": list(citation.headings),
         "page": citation.page,
         "last_page": citation.last_page,

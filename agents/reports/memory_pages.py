@@ -54,6 +54,7 @@ def _print_head(report: dict[str, Any], console: Console, full: bool) -> None:
         "Said": report["said_at"],
         "Text": folded(report["text"], full),
         "Document": cited_place(report["citation"]),
+        "Added as": (report["citation"] or {}).get("name"),
         "Fact": _told(fact) if fact else "",
         "Made by turn": report["turn"],
         "Key": report["source_key"],

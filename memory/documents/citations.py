@@ -14,8 +14,8 @@ from memory.models import Memory
 from plugins.api import Citation, RecalledMemory
 
 _CITATIONS = """
-SELECT DISTINCT ON (memory.id) memory.id, chunk.id IS NOT NULL, document.id, document.title, chunk.headings::text,
-       chunk.page, chunk.last_page
+SELECT DISTINCT ON (memory.id) memory.id, chunk.id IS NOT NULL, document.id, document.title, document.name,
+       chunk.headings::text, chunk.page, chunk.last_page
 FROM memory_memory AS memory
 LEFT JOIN memory_chunk AS chunk ON chunk.memory_id = memory.id
 LEFT JOIN memory_document AS document ON document.id = chunk.document_id AND document.edition = chunk.edition
@@ -52,10 +52,11 @@ def citations_of(memory_ids: Sequence[UUID]) -> dict[UUID, Citation | None]:
         else Citation(
             document_id=document_id,
             document=title,
+            name=name,
             headings=tuple(json.loads(headings)),
             page=page,
             last_page=last_page,
         )
-        for memory_id, is_chunk, document_id, title, headings, page, last_page in rows
+        for memory_id, is_chunk, document_id, title, name, headings, page, last_page in rows
         if document_id is not None or not is_chunk
     }

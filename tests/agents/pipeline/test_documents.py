@@ -61,6 +61,7 @@ def test_show_turn_says_where_each_piece_stands(incoming: Any, model: Any, handb
     assert hits[0]["citation"] == {
         "document": "Handbook",
         "document_id": str(handbook),
+        "name": "handbook.pdf",
         "headings": ["Absence"],
         "page": 2,
         "last_page": 2,

@@ -126,7 +126,7 @@ def test_a_chunk_names_its_document(worked: Agent) -> None:
         document=document, edition="e", position=0, memory=memory, headings=["Dances"], start=0, end=11
     )
 
-    assert "Document: On bees, Dances" in show(str(memory.pk))
+    assert "Document: On bees, Dances\nAdded as: b.md\n" in show(str(memory.pk))
     assert json.loads(show(str(memory.pk), "--json"))["citation"]["document_id"] == str(document.pk)
 
 
