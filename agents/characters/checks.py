@@ -47,6 +47,9 @@ def _character(data: object) -> Faults:
         yield fault(WHOLE, 'one character: an object with a "name"', data)
         return
     character, path = opened(data)
+    if wrong := _wrong_wrapper(character, path):
+        yield wrong
+        return
     yield from _name(character.get("name"), place(path, "name"))
     for key, rule in _RULES.items():
         if character.get(key) is not None:
@@ -60,7 +63,19 @@ def opened(data: JSONObject) -> tuple[JSONObject, str]:
 
 def is_wrapped(data: JSONObject) -> bool:
     """Tell whether the file is elizaOS' agent, which holds its character under `character`."""
-    return "name" not in data and isinstance(data.get("character"), dict)
+    return data.get("name") is None and isinstance(data.get("character"), dict)
+
+
+def _wrong_wrapper(data: JSONObject, path: str) -> CharacterFault | None:
+    """Return what is wrong with a nameless file around characters that can't be opened; None where it is none."""
+    if data.get("name") is not None:
+        return None
+    if (character := data.get("character")) is not None:
+        return fault(place(path, "character"), 'the character itself: an object with a "name"', character)
+    if (agents := data.get("agents")) is not None:
+        expected = "one character in a file: save each of them as a file of its own"
+        return fault(place(path, "agents"), expected, agents)
+    return None
 
 
 def _name(value: Any, path: str) -> Faults:

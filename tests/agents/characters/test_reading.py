@@ -78,6 +78,7 @@ def test_the_2x_line_comes_into_the_1x_shape():
 def test_an_agent_that_wraps_its_character_is_opened():
     content = sample("v2_agent.json").content
     assert content == {"name": "Nilo", "bio": ["Crosses the river."], "postExamples": ["All aboard."]}
+    assert parse('{"name": null, "character": {"name": "Nilo"}}').content["name"] == "Nilo"
     assert faults_of('{"character": {"name": 5}}') == [
         "character.name: expected a name: text that isn't empty, got 5"
     ]
@@ -109,6 +110,14 @@ def test_every_fault_is_named_with_its_place_and_cure():
     [
         ("", "$: expected a JSON object, got an empty file"),
         ("[]", '$: expected one character: an object with a "name", got a list of 0'),
+        (
+            '{"agents": [{"name": "x"}, {"name": "y"}]}',
+            "agents: expected one character in a file: save each of them as a file of its own, got a list of 2",
+        ),
+        (
+            '{"character": "eliza", "bio": 5}',
+            'character: expected the character itself: an object with a "name", got "eliza"',
+        ),
         ("{}", "name: expected a name: text that isn't empty, got nothing"),
         ('{"name": null}', "name: expected a name: text that isn't empty, got nothing"),
         ('{"name": "' + "x" * 101 + '"}', "name: expected at most 100 characters, got 101"),
