@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import F
 from django.utils import timezone
 
+from agents.cleaning import clean_words
 from agents.models import Agent
 
 
@@ -24,6 +25,7 @@ def get_agent(name: str) -> Agent:
 
     Raises: UnknownAgent.
     """
+    name = clean_words(name)
     found = list(Agent.objects.filter(slug__iexact=name)) or list(Agent.objects.filter(name__iexact=name))
     if len(found) == 1:
         return found[0]

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 
 from agents.characters.documents import CharacterDocument
 from agents.characters.secrets import update_secrets
+from agents.cleaning import clean_words
 from agents.models import Agent, Character, CharacterVersion
 
 _SLUG_CHARACTERS = 90
@@ -58,6 +59,7 @@ def get_character(key: str) -> Character:
 
     Raises: UnknownCharacterError, which names those that exist.
     """
+    key = clean_words(key)
     wanted = Q(name__iexact=key) | Q(slug=key)
     identity = _uuid(key)
     if identity is not None:

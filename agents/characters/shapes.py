@@ -2,13 +2,15 @@
 
 From 0.25: a message's `user` becomes `name`, its `{{user1}}` becomes `{{name1}}`, `action` becomes `actions`,
 a plugin's object its name. From 2.x: an example's `{"examples": […]}` becomes the list, `documents` and
-`{"item": {"case": …}}` become 1.x knowledge sources. What 1.x has no place for stays under its own key.
+`{"item": {"case": …}}` become 1.x knowledge sources. What 1.x has no place for stays under its own key. Of the words,
+the name alone is composed (NFC): it is looked for in what people say.
 """
 
 from __future__ import annotations
 
 import copy
 import re
+import unicodedata
 from typing import Any
 
 from agents.characters.checks import is_wrapped
@@ -50,7 +52,7 @@ def normalise(data: JSONObject) -> JSONObject:
     for old, new in _RENAMED.items():
         if character.get(old) is not None and new not in character:
             character[new] = character.pop(old)
-    character["name"] = character["name"].strip()
+    character["name"] = unicodedata.normalize("NFC", character["name"].strip())
     for key in ("bio", "lore"):
         if isinstance(character.get(key), str):
             character[key] = [character[key]] if character[key].strip() else []

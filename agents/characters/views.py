@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.characters.documents import CharacterDocument, JSONObject
 from agents.characters.secrets import split_secrets
+from agents.cleaning import clean_words
 from plugins.api import CharacterView
 
 
@@ -14,7 +15,7 @@ def character_view(document: CharacterDocument | JSONObject) -> CharacterView:
     content = document.content if isinstance(document, CharacterDocument) else document
     content, _secrets = split_secrets(content)
     return CharacterView(
-        name=content["name"],
+        name=clean_words(content["name"]),
         username=content.get("username") or "",
         system=content.get("system") or "",
         bio=_texts(content.get("bio")),
@@ -40,7 +41,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _message(message: JSONObject) -> dict[str, str]:
     content = message["content"]
-    shown = {"name": message["name"], "text": content.get("text") or ""}
+    shown = {"name": clean_words(message["name"]), "text": content.get("text") or ""}
     if content.get("actions"):
         shown["actions"] = ", ".join(content["actions"])
     return shown

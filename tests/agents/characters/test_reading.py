@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -198,6 +199,22 @@ def test_a_byte_order_mark_is_dropped():
 
 def test_a_whole_surrogate_pair_is_a_character():
     assert parse('{"name": "\\ud83d\\ude00"}').name == "\U0001f600"
+
+
+def test_a_name_is_composed_and_all_else_stays_as_it_was_written():
+    apart = normalize("NFD", "Zoé")
+    assert parse(json.dumps({"name": apart, "username": apart, "bio": [apart]})).content == {
+        "name": "Zoé",
+        "username": apart,
+        "bio": [apart],
+    }
+
+
+def test_a_name_is_as_long_as_it_is_once_it_is_composed():
+    assert parse(json.dumps({"name": normalize("NFD", "é" * 100)})).name == "é" * 100
+    assert faults_of(json.dumps({"name": "\u0958" * 60})) == [
+        "name: expected at most 100 characters, got 120"
+    ]
 
 
 def test_a_secret_is_never_shown_in_a_fault():

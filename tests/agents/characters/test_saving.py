@@ -1,12 +1,14 @@
 """Saving: who is found, what becomes a version, which secrets stay, and the agent that is put to work."""
 
 import copy
+from unicodedata import normalize
 from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
+from agents.agents import get_agent
 from agents.characters import (
     CharacterConflictError,
     CharacterDocument,
@@ -135,6 +137,14 @@ def test_a_character_is_got_by_name_slug_or_id():
     assert {get_character(key).pk for key in ("Ann Lee", "ann lee", "ann-lee", ID)} == {ann.pk}
     with pytest.raises(UnknownCharacterError, match="no character is called 'Zed'; there are: Ann Lee"):
         get_character("Zed")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_however_its_accents_are_written(form):
+    zoe = save_character(document("Zoé"))
+    name = normalize(form, "zoé")
+    assert get_character(name) == zoe
+    assert get_agent(name).character == zoe
 
 
 def test_saving_leaves_the_document_as_it_was():

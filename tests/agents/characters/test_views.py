@@ -1,6 +1,7 @@
 """What a plugin sees of a character."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 from agents.characters import character_view, parse_character
 from plugins.api import CharacterView
@@ -35,3 +36,11 @@ def test_the_least_character_has_a_view():
     assert character_view({"name": "Ann", "bio": "One line.", "style": {"all": None}}) == CharacterView(
         name="Ann", bio=("One line.",), style={"all": ()}
     )
+
+
+def test_whoever_speaks_in_an_example_is_known_by_the_characters_name():
+    apart = normalize("NFD", "Zoé")
+    examples = [[{"name": apart, "content": {"text": apart}}]]
+    view = character_view({"name": apart, "messageExamples": examples})
+    assert view.name == "Zoé"
+    assert view.message_examples == (({"name": "Zoé", "text": apart},),)
