@@ -14,6 +14,7 @@ import redis
 from uuid_utils.compat import uuid7
 
 from agents import inbox, streams
+from agents.cleaning import clean_words
 from agents.envelopes import Incoming, IncomingPerson, IncomingRoom, Receipt
 from agents.models import Agent, Room
 from agents.outcomes import EndedTurn, ended_turns
@@ -67,6 +68,8 @@ def talk(
     if agent.status == Agent.Status.PAUSED:
         raise NotSaid(f"{agent.name} is paused: start it in the admin, under Agents.")
     connection = terminal_connection(agent)
+    # These names are the ids of a network that is our own: one person, however a keyboard sends the accents.
+    person, room = clean_words(person), clean_words(room)
     place = IncomingRoom(external_id=f"{agent.pk}/{person}", type=Room.Type.DM.value)
     if room:
         place = IncomingRoom(external_id=room, type=Room.Type.GROUP.value, name=room)

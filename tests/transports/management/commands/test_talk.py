@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from typing import Any
+from unicodedata import normalize
 from uuid import UUID
 
 import pytest
@@ -47,6 +48,14 @@ def test_a_named_room_is_a_group_and_a_chat_is_the_persons_own(eliza: Agent, wor
     say("eliza", "hello", "--person", "Ben", "--room", "hall")
     say("eliza", "hello", "--person", "Ann")
     assert sorted(Room.objects.values_list("type", flat=True)) == ["DM", "GROUP"]
+
+
+def test_a_name_is_one_person_and_one_room_however_its_accents_are_sent(eliza: Agent, worker: Any) -> None:
+    for name in ("Hélène", normalize("NFD", "Hélène")):
+        say("eliza", "hello", "--person", name)
+        say("eliza", "hello", "--person", name, "--room", name)
+    assert Account.objects.get().external_id == "Hélène"
+    assert Room.objects.count() == 2
 
 
 def test_a_program_reads_json(eliza: Agent, worker: Any) -> None:
