@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.agents import UnknownAgent, get_agent
+from agents.cleaning import clean_words
 from agents.models import Agent
 from agents.processes.workers import explain_waiting
 from transports.ephemeral import NotEphemeral, working_alone
@@ -120,7 +121,7 @@ class Command(BaseCommand):
             self.stdout.write(f"({options['agent']} waits for an approval{how}.)")
         elif not answer.turn.replies:
             self.stdout.write(f"({options['agent']} said nothing.)")
-        elif self._streamed.strip() == answer.text.strip():
+        elif clean_words(self._streamed).strip() == answer.text.strip():
             self.stdout.write("")
         else:
             self.stdout.write(f"\n{answer.text}" if self._streamed else answer.text)

@@ -81,6 +81,21 @@ def test_a_conversation_that_nobody_keeps_needs_a_process_of_its_own(eliza: Agen
     assert not Message.objects.exists()
 
 
+class Terminal(io.StringIO):
+    """A stream that says that a person reads it."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def test_words_that_were_shown_while_they_came_are_not_shown_again(eliza: Agent, worker: Any) -> None:
+    words, out = normalize("NFD", "Zoé is here."), Terminal()
+    with answering_with(ScriptedModel(words)):
+        call_command("talk", "eliza", "hello", stdout=out)
+    assert out.getvalue() == f"{words}\n"
+
+
 def test_silence_is_said(eliza: Agent, worker: Any) -> None:
     with answering_with(ScriptedModel("<response><actions>IGNORE</actions></response>")):
         assert say("eliza", "hello") == "(eliza said nothing.)\n"
