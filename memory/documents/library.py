@@ -1,6 +1,7 @@
 """Documents: files that an agent knows, everywhere or in one room. The commands and the admin call it.
 
-The same name is the same document: added again it is replaced where it changed. The same content is kept once.
+The same name is the same document, in whichever form its accents are written: added again it is replaced where it
+changed. The same content is kept once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from memory.documents.indexing import (
     try_out,
 )
 from memory.embeddings.spaces import used_column
+from memory.memories import storable
 from memory.models import Document
 from memory.models.document import NAME_MAX, TITLE_MAX
 
@@ -100,7 +102,7 @@ def add_document(
     put in place at once when all of them are there. Vectors are made in the background.
     Raises: DocumentRefused where the file is empty, too large, broken or encrypted; nothing of it is kept then.
     """
-    name = source.name.strip()
+    name = storable(source.name).strip()
     if not 0 < len(name) <= NAME_MAX:
         raise DocumentRefused(f"its name has {len(name)} characters, and 1 to {NAME_MAX} are allowed")
     with snapshot(source.file) as taken:
@@ -167,8 +169,9 @@ def remove_documents(
 
     Return how many were removed.
     """
+    names, folders = {storable(name) for name in keep}, [storable(folder) for folder in keep_below]
     rows = Document.objects.filter(agent=agent_id, origin=origin).values_list("pk", "name")
-    gone = [key for key, name in rows if name not in keep and not _is_below(name, keep_below)]
+    gone = [key for key, name in rows if name not in names and not _is_below(name, folders)]
     return sum(remove_document(key) for key in gone)
 
 

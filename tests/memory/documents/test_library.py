@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from unicodedata import normalize
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from memory.documents.library import (
     index_again,
     progress_of,
     remove_document,
+    remove_documents,
 )
 from memory.models import Chunk, Document, DocumentPart, Memory
 from memory.writes import embed_pending
@@ -111,6 +113,15 @@ def test_the_same_file_again_changes_nothing_and_says_so(scene: Any) -> None:
     assert (other.outcome, other.note) == ("unchanged", "handbook.md has the same content")
     assert list(Memory.objects.order_by("pk").values()) == before
     assert Document.objects.count() == 1
+
+
+def test_a_name_is_one_document_in_whichever_form_its_accents_are_written(scene: Any) -> None:
+    apart = normalize("NFD", "menü/menü.md")
+    assert add(scene, "Soup.", "menü/menü.md").outcome == "added"
+    assert add(scene, "Soup and bread.", apart).outcome == "replaced"
+    for kept in ({"keep": [apart]}, {"keep": [], "keep_below": [normalize("NFD", "menü")]}):
+        assert remove_documents(scene.agent.id, Document.Origin.FILE, **kept) == 0
+    assert Document.objects.get().name == "menü/menü.md"
 
 
 def test_of_a_changed_file_only_the_changed_chunks_are_replaced(scene: Any) -> None:
