@@ -6,6 +6,7 @@ Each app's `admin` builds upon it. It stands on the lowest floor, and knows no t
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import wraps
@@ -85,11 +86,19 @@ class Page(_ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search by id where a UUID is sought: an indexed question that no text search can answer."""
+        """Search by id where a UUID is sought: an indexed question that no text search can answer.
+
+        Words and names are composed (NFC), ids as a network gave them: a term is sought in both forms.
+        """
         try:
             sought = UUID(search_term.strip())
         except ValueError:
-            return super().get_search_results(request, queryset, search_term.replace("\0", ""))
+            term = search_term.replace("\0", "")
+            found, may_repeat = super().get_search_results(request, queryset, term)
+            composed = unicodedata.normalize("NFC", term)
+            if composed != term:
+                found |= super().get_search_results(request, queryset, composed)[0]
+            return found, may_repeat
         wanted = Q.create([(field, sought) for field in self.id_search_fields], connector=Q.OR)
         return queryset.filter(wanted), False
 

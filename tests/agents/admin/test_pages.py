@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
@@ -9,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import Agent, Approval, AuditEntry, CharacterVersion, Delivery, Message, Person, Turn
+from agents.models import Agent, Approval, AuditEntry, CharacterVersion, Delivery, Message, Person, Room, Turn
 from memory.models import Memory, Relationship, VectorSpace
 from plugins.models import Event
 from tests.doubles.history import make_history
@@ -220,3 +222,13 @@ def test_a_visitor_is_sent_to_the_login_page(client):
 
     assert response.status_code == 302
     assert client.get(response["Location"]).status_code == 200
+
+
+def test_a_search_finds_names_however_their_accents_are_sent_and_ids_as_they_are(admin_client):
+    turn, apart = make_history(FEW).turns[2], normalize("NFD", "Hélène")
+    Person.objects.filter(pk=turn.person_id).update(name="Hélène")
+    room = Room.objects.create(platform="telegram", external_id=f"dm-{apart}", type=Room.Type.DM)
+
+    for model, found in ((Turn, turn), (Person, turn.person), (Room, room)):
+        shown = admin_client.get(list_address(model), {"q": apart}).content.decode()
+        assert page_address(model, found.pk) in shown, model
