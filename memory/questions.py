@@ -21,7 +21,7 @@ _HANGUL = re.compile("[\uac00-\ud7af]")
 _TOKEN = re.compile(rf"[{SPACELESS}]+|{WORD}(?:[.@]{WORD})*")
 _NAME_PART = re.compile(ANY_WORD)
 
-QUESTION_MARKS = ("?", "？", "؟", "\u037e")
+QUESTION_MARKS = ("?", "？", "؟")
 _ASKS_WHEN = re.compile(
     r"\bwhen\b|\bhow long\b|\b(?:what|which) (?:date|day|week|month|year|time)\b"
     r"|\bwann\b|\bquand\b|\bcuándo\b|\bquando\b|\bwanneer\b|\bкогда\b|什么时候|何时|いつ|언제",
