@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from agents.asking import ask_model
-from agents.cleaning import clean_words
+from agents.cleaning import clean_text
 from agents.crashpoints import reach
 from agents.databases import release_connection
 from agents.llm.base import ChatMessage, Completion, ModelClass
@@ -126,7 +126,7 @@ class AskedModel:
     def _record(self, name: str, question: Question, completion: Completion) -> ModelAnswer:
         with self._trace.step(name) as step:
             step.input = {"kept": dict(question.kept)}
-            step.output = {"text": clean_words(completion.text), "is_tool_call": completion.is_tool_call}
+            step.output = {"text": clean_text(completion.text), "is_tool_call": completion.is_tool_call}
         answer = _read(step, question)
         self._trace.note_parse_path(answer.path)
         with self._trace.saving():

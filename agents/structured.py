@@ -2,7 +2,7 @@
 
 A tool's arguments, JSON, JSON within a fence or among words, one level deeper than asked, a bare list, elizaOS'
 XML, and, where plain words will do, those. `agents.questions` calls it. Nothing here raises: what is no answer
-is None, and what of an answer has another shape is left out.
+is None, and what of an answer has another shape is left out. Its words are composed (NFC).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import html
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def read_object(
         return shaped({question.list_key: rescued}, question.schema, question.aliases), path
     words = _FENCE.sub(r"\1", text).strip()
     if question.text_key and words and not words.startswith(("{", "[", "<")):
-        return {question.text_key: words}, TEXT
+        return {question.text_key: _words(words)}, TEXT
     return None, NONE
 
 
@@ -209,7 +210,7 @@ def _number(value: Any) -> float | None:
 def _words(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return str(value).strip()
+    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 # elizaOS' XML --------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from agents.asking import ask_model
-from agents.cleaning import clean_words
+from agents.cleaning import clean_text, clean_words
 from agents.crashpoints import reach
 from agents.llm.base import ModelClass, ModelError, ModelFailure
 from agents.offers import offered_actions
@@ -51,7 +52,9 @@ def answer_message(
         finally:
             stream.flush()
         reach("model.answered")
-        answer = read_answer(clean_words(completion.text))
+        read = read_answer(clean_text(completion.text))
+        # JSON may have an accent escaped, which is apart from its letter until it is read.
+        answer = replace(read, text=clean_words(read.text), thought=clean_words(read.thought))
         trace.note_parse_path(answer.parse_path)
         if not answer.text and not _acts(answer):
             raise ModelError("The model answered nothing that can be said.", failure=ModelFailure.EMPTY)

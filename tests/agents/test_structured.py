@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -157,6 +158,20 @@ JSON_VALUES = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+@pytest.mark.parametrize("shape", ["json", "escaped", "xml", "text"])
+def test_words_are_composed_in_every_shape(shape: str) -> None:
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}}
+    question = Question(purpose="t", instruction="", text="", schema=schema, text_key="mood")
+    apart = normalize("NFD", "très gai")
+    text = {
+        "json": json.dumps({"mood": apart}, ensure_ascii=False),
+        "escaped": json.dumps({"mood": apart}),
+        "xml": f"<response><mood>{apart}</mood></response>",
+        "text": apart,
+    }[shape]
+    assert read_object(text, question)[0] == {"mood": "très gai"}
 
 
 @given(JSON_VALUES)
