@@ -166,9 +166,7 @@ def recall_message(request: CallerRequest, agent: str, body: RecallIn) -> dict[s
     if not text.strip() or len(text) > settings.MESSAGE_MAX_CHARACTERS:
         raise HttpError(422, f"text: send 1 to {settings.MESSAGE_MAX_CHARACTERS:,} characters.")
     try:
-        place = find_place(
-            clean_text(agent), room_name=clean_words(body.room), person_name=clean_words(body.person)
-        )
+        place = find_place(agent, room_name=clean_text(body.room), person_name=clean_text(body.person))
     except UnknownAgent as error:
         raise HttpError(404, str(error)) from None
     except NotFound as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -81,6 +82,20 @@ def test_what_was_said_in_private_comes_nowhere_else(talked: Agent) -> None:
     assert SECRET in caller.recall(talked.slug, person="telegram:ann").content.decode()
 
 
+def test_words_are_composed_before_they_are_counted_and_an_id_is_taken_as_it_is(
+    talked: Agent, incoming: Any, settings: Any
+) -> None:
+    apart = normalize("NFD", "zoé")
+    work.drain_lane(receive(incoming("Hello", person=apart)).lane_id)
+    settings.MESSAGE_MAX_CHARACTERS = 20
+    caller = Caller("memory.view_memory")
+
+    for body in ({"person": f"telegram:{apart}"}, {"person": apart}, {"room": f"telegram:dm-{apart}"}):
+        answer = caller.recall(talked.slug, text=normalize("NFD", "é" * 20), **body)
+        assert answer.status_code == 200, answer.json()
+        assert answer.json()["room"] == str(Message.objects.get(text="Hello").room_id)
+
+
 def test_a_look_is_noted_in_the_audit_without_what_was_asked(talked: Agent) -> None:
     Caller("memory.view_memory").recall(talked.slug, person="Ann")
 
@@ -135,6 +150,7 @@ def test_a_visitor_and_a_stranger_are_let_nowhere(talked: Agent, client: Client)
     ("named", "body", "status", "words"),
     [
         ("nobody", {}, 404, "No agent is named 'nobody'"),
+        ("a%00b", {}, 404, "No agent is named 'ab'"),
         ("{agent}", {"text": ""}, 422, "text: send 1 to 20,000 characters."),
         ("{agent}", {"text": "\x00 \n"}, 422, "text: send 1 to 20,000 characters."),
         ("{agent}", {"text": "x" * 20_001}, 422, "text: send 1 to 20,000 characters."),
