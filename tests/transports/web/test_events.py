@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from unicodedata import normalize
 
 import pytest
 from django.db import connection
@@ -175,6 +176,12 @@ def test_a_second_page_sees_the_message_and_the_reply(agent, program, reply_to, 
     events = read_events(program.client.get(history["events"]), enough=4)
     assert names(events) == ["message", "message", "reply", "done"]
     assert (events[1][1]["text"], events[1][1]["client_id"]) == ("From the first page", "tab1")
+
+
+def test_a_message_is_told_as_it_is_kept(agent, program, reply_to, read_events):
+    taken = program.say(normalize("NFD", "Olé"))
+    reply_to(taken["turn"], "Good day.")
+    assert read_events(program.client.get(taken["events"]), enough=1)[0][1]["text"] == "Olé"
 
 
 def test_a_reader_of_a_quiet_room_gets_heartbeats(agent, program, monkeypatch):
