@@ -130,7 +130,7 @@ def _some_like(rows: QuerySet[_Row, _Row], name: str) -> str:
     """Name a few that may have been meant: whose names are like it, else the newest."""
     newest = rows.exclude(name="").order_by("-pk").values_list("name", flat=True)[:LOOKED_THROUGH]
     names = {each.casefold(): each for each in newest}
-    sought = name.casefold()
+    sought = clean_words(name).casefold()
     like = [key for key in names if sought in key] or difflib.get_close_matches(sought, names)
     shown = [names[key] for key in (like or list(names))[:NAMED]]
     more = " and more" if len(names) > len(shown) else ""

@@ -16,6 +16,7 @@ from cachetools.keys import hashkey
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from agents.cleaning import clean_words
 from agents.envelopes import Incoming
 from agents.models import Account, Agent, Lane, Participant, Person, Room, World
 
@@ -147,7 +148,7 @@ def _person_id(incoming: Incoming, facts: ConnectionFacts) -> UUID:
 
     def make() -> Account:
         person = Person.objects.create(
-            name=envelope.name or envelope.username or envelope.external_id,
+            name=clean_words(envelope.name or envelope.username or envelope.external_id)[:200],
             is_bot=envelope.is_bot or is_agent,
         )
         return Account.objects.create(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import unicodedata
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents import wakeups
+from agents.envelopes import IncomingPerson
 from agents.inbox import Refused, TooMany, receive
 from agents.models import Account, Agent, Lane, Message, Participant, Person, Room, Turn
 from agents.people.senders import forget_connection_facts
@@ -115,6 +117,9 @@ def test_words_and_names_are_composed_and_ids_stay_as_they_were_given(incoming: 
     assert (message.text, message.person.name) == ("I am zoé", "Zoé")
     assert message.external_id == message.room.external_id == apart
     assert message.person.accounts.get().external_id == apart
+
+    nameless = receive(replace(incoming(), person=IncomingPerson(external_id=f"{apart}@home")))
+    assert Person.objects.get(pk=nameless.person_id).name == "zoé@home"
 
 
 @hypothesis_settings(
