@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from memory.memories import storable
 from memory.models import Goal, Objective
 from memory.stores import row_security
 from memory.stores.postgres_goals import read_goals
@@ -46,6 +47,7 @@ def set_goal(
     New objectives are added, none is taken away. An active goal whose last objective is done is completed.
     Raises: ValueError where the name is empty or too long, or the status is none.
     """
+    name = storable(name)
     if not 0 < len(name) <= NAME_MAX:
         raise ValueError(f"A goal's name has 1 to {NAME_MAX} characters, not {name!r}.")
     if status not in Goal.Status.values:
@@ -100,7 +102,7 @@ def find_active_goals(
 
 def _add_objectives(goal: Goal, descriptions: Sequence[str]) -> None:
     known = set(goal.objectives.values_list("description", flat=True))
-    wanted = [text[:DESCRIPTION_MAX] for text in dict.fromkeys(descriptions)]
+    wanted = [storable(text)[:DESCRIPTION_MAX] for text in descriptions]
     new = [text for text in dict.fromkeys(wanted) if text and text not in known]
     Objective.objects.bulk_create(
         [Objective(goal=goal, description=text, position=len(known) + i) for i, text in enumerate(new)]
@@ -111,7 +113,8 @@ def _settle(
     goal: Goal, status: str, completed_objectives: Sequence[str], shown_by_message: UUID | None = None
 ) -> GoalView:
     """Mark what is done, and change the goal's status if that or the caller says so."""
-    wanted = [text[:DESCRIPTION_MAX] for text in completed_objectives]
+    # One that was written in the admin is as it was written there.
+    wanted = {text[:DESCRIPTION_MAX] for one in completed_objectives for text in (one, storable(one))}
     changed = 0
     if wanted:
         changed = goal.objectives.filter(description__in=wanted, is_done=False).update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import normalize
 from uuid import uuid4
 
 import pytest
@@ -51,6 +52,17 @@ def test_an_objective_keeps_the_message_that_showed_it_to_be_done(scene: Any, em
     parts = Objective.objects.order_by("position").values_list("is_done", "shown_by_message")
     assert list(parts) == [(True, message), (True, None)]
     assert len(emitted) == 1
+
+
+def test_a_goal_is_one_in_whichever_form_its_accents_are_written(scene: Any, emitted: list[Any]) -> None:
+    apart = normalize("NFD", "café")
+    for text in ("café", apart):
+        view = set_goal(agent_id=scene.agent.id, name=text, objectives=(text, "b"))
+    assert (view.name, view.objectives) == ("café", (("café", False), ("b", False)))
+    assert advance(view.id, completed_objectives=[apart]).objectives == (("café", True), ("b", False))
+
+    Objective.objects.filter(description="b").update(description=f"{apart} again")
+    assert advance(view.id, completed_objectives=[f"{apart} again"]).status == "completed"
 
 
 def test_goals_of_several_people_are_found_in_one_statement(scene: Any) -> None:
