@@ -3,7 +3,8 @@
 A turn: `{"conversation", "id", "at", "speaker", "text"}`; a question: `{"conversation", "question_id",
 "question"}`, and `"gold"`, the ids of the turns that answer it, where they are known. `at` is a time with its zone.
 What else a line says is left aside: a turn's `session` too, as recall has to find sessions by the times, and a
-question's `category`. But where a key is missing and another one is nearly it, that is told.
+question's `category`. But where a key is missing and another one is nearly it, that is told. Words and names are
+cleaned as the inbox cleans them.
 `agents.memories.rehearsals` works with them.
 """
 
@@ -14,12 +15,15 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError, field_validator
+
+from agents.cleaning import clean_words
 
 SHOWN_FAULTS = 5
 Name = str | int
+Words = Annotated[str, AfterValidator(clean_words)]
 _Line = TypeVar("_Line", bound="RehearsalLine")
 
 
@@ -40,15 +44,15 @@ class RehearsalTurn(RehearsalLine):
 
     id: Name
     at: AwareDatetime
-    speaker: str
-    text: str
+    speaker: Words
+    text: Words
 
 
 class RehearsalQuestion(RehearsalLine):
     """One question about a conversation; `gold` are the turns that answer it, where that is known."""
 
     question_id: Name
-    question: str
+    question: Words
     gold: tuple[Name, ...] = ()
 
     @field_validator("gold", mode="before")

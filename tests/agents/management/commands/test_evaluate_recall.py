@@ -7,12 +7,14 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from agents.memories import rehearsals
+from agents.memories.rehearsal_files import RehearsalQuestion, RehearsalTurn, read_rehearsal_lines
 from agents.models import Agent, Room
 from memory.embeddings.base import EmbeddingError
 
@@ -48,6 +50,17 @@ def evaluate(files: dict[str, Path], *more: str, stderr: io.StringIO | None = No
 
 def counts() -> dict[str, int]:
     return {model.__name__: model._default_manager.count() for model in apps.get_models()}
+
+
+def test_words_and_names_are_composed_as_those_of_messages_and_ids_are_not(files: dict[str, Path]) -> None:
+    apart = normalize("NFD", "Zoé")
+    turn = {"conversation": apart, "id": apart, "at": "2023-05-08T10:00:00Z", "speaker": apart, "text": apart}
+    _write(files["turns"], [turn])
+    _write(files["questions"], [{"conversation": apart, "question_id": 1, "question": apart}])
+    said = read_rehearsal_lines(files["turns"], RehearsalTurn, warn=print)
+    asked = read_rehearsal_lines(files["questions"], RehearsalQuestion, warn=print)
+    assert (said[0].speaker, said[0].text, asked[0].question) == ("Zoé", "Zoé", "Zoé")
+    assert said[0].id == said[0].conversation == asked[0].conversation == apart, "ids are as they are given"
 
 
 def test_each_question_gets_the_turns_of_its_own_conversation_best_first(files: dict[str, Path]) -> None:
