@@ -13,8 +13,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -63,6 +64,14 @@ def once(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return ask
 
 
+class Name(forms.CharField):
+    """A name, composed (NFC) as those are that messages bring: it is looked for in what people say."""
+
+    def to_python(self, value: Any) -> str:
+        """Return the name, composed."""
+        return unicodedata.normalize("NFC", str(super().to_python(value)))
+
+
 class Page(_ModelAdmin):
     """The pages of one table. A search for a UUID asks `id_search_fields`, any other `search_fields`.
 
@@ -82,6 +91,12 @@ class Page(_ModelAdmin):
         match = request.resolver_match
         is_list = match is not None and (match.url_name or "").endswith(("_changelist", "autocomplete"))
         return rows.defer(*self.list_defer) if is_list and self.list_defer else rows
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        """Have names composed."""
+        if db_field.name == "name":
+            kwargs["form_class"] = Name
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 from django.urls import reverse
 
@@ -56,7 +58,7 @@ def test_saving_raises_the_revision_and_writes_only_what_was_changed(admin_clien
     response = admin_client.get(page(agent))
     form = response.context["adminform"].form
     data = {name: form[name].value() for name in form.fields if form[name].value() is not None}
-    data |= {"settings": "{}", "apology": "Sorry."}
+    data |= {"settings": "{}", "apology": "Sorry.", "name": normalize("NFD", "Zoé")}
     for inline in response.context["inline_admin_formsets"]:
         prefix = inline.formset.prefix
         data |= {f"{prefix}-{key}": value for key, value in inline.formset.management_form.initial.items()}
@@ -70,6 +72,7 @@ def test_saving_raises_the_revision_and_writes_only_what_was_changed(admin_clien
 
     after = stored(agent)
     assert (after.apology, after.status, after.revision) == ("Sorry.", "stopped", 8)
+    assert after.name == "Zoé", "composed, as it is looked for"
     enabled = Connection.objects.filter(agent=agent).order_by("created_at", "id")
     assert enabled.filter(is_enabled=False).count() == 1
 
