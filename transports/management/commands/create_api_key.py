@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Make the key and print it."""
-        user = User.objects.filter(username=options["user"]).first()
+        user = User.objects.filter(username=User.normalize_username(options["user"])).first()
         if user is None:
             raise CommandError(
                 f"No user is named {options['user']!r}: `manage.py createsuperuser` makes one."
