@@ -25,6 +25,7 @@ from unfold.widgets import (
 )
 
 from agents.agents import UnknownAgent
+from agents.cleaning import clean_words
 from agents.memories.recollections import Answer, Place, find_place, recollect_noted
 from agents.models import Agent, Message, Turn
 from agents.people.finding import NotFound
@@ -68,7 +69,7 @@ class RecallForm(forms.Form):
 
     def clean_text(self) -> str:
         """Refuse what no person could say either."""
-        text: str = self.cleaned_data["text"]
+        text = clean_words(self.cleaned_data["text"])
         if len(text) > settings.MESSAGE_MAX_CHARACTERS:
             raise forms.ValidationError(
                 f"It has {len(text):,} characters; a message has {settings.MESSAGE_MAX_CHARACTERS:,} at most."

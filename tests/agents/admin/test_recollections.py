@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from html import unescape
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -95,6 +96,14 @@ def test_a_hit_stands_with_what_brought_it_who_said_it_and_links(admin_client: C
     assert re.search(r'<span>text</span><meter min="0" max="[0-9.]+" value="[0-9.]+"></meter><span>\+', shown)
     assert re.search(r"Eliza, in Ann's, with Ann: 2 of at most 6\.", shown)
     assert re.search(r'id="cost">[0-9.]+ m?s to search,\s+[0-9.]+ m?s for the embedder', shown)
+
+
+def test_a_message_is_as_long_as_it_is_once_it_is_composed(
+    admin_client: Client, place: Agent, settings: Any
+) -> None:
+    settings.MESSAGE_MAX_CHARACTERS = 20
+    assert "Nothing was asked." not in ask(admin_client, place, normalize("NFD", "é" * 20))
+    assert "Nothing was asked." in ask(admin_client, place, "é" * 21)
 
 
 def test_hits_stand_best_first_and_no_more_than_wanted(admin_client: Client, place: Agent) -> None:
