@@ -16,4 +16,6 @@ class Migration(migrations.Migration):
         compose('memory', 'fact', 'attribute', 'value'),
         compose('memory', 'document', 'name', is_unique=True),
         compose('memory', 'document', 'title'),
+        compose('memory', 'goal', 'name', is_unique=True),
+        compose('memory', 'objective', 'description', is_unique=True),
     ]
