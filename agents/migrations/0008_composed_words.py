@@ -2,20 +2,29 @@
 
 from django.db import migrations
 
-from memory.stores.composing import compose
+from memory.stores.composing import compose_rows
+
+OWN = 'terminal'
+"""The network whose accounts and rooms `talk` names."""
+
+
+def compose(apps, _schema_editor):
+    compose_rows(apps.get_model('agents', 'Message').objects.all(), 'text')
+    for name in ('Person', 'Room', 'World', 'Agent', 'Character'):
+        compose_rows(apps.get_model('agents', name).objects.all(), 'name')
+    for name in ('Account', 'Room'):
+        compose_rows(apps.get_model('agents', name).objects.filter(platform=OWN), 'external_id')
 
 
 class Migration(migrations.Migration):
+
+    # Row by row, so that no turn waits for all of them.
+    atomic = False
 
     dependencies = [
         ('agents', '0007_forgetting'),
     ]
 
     operations = [
-        compose('agents', 'message', 'text'),
-        compose('agents', 'person', 'name'),
-        compose('agents', 'room', 'name'),
-        compose('agents', 'world', 'name'),
-        compose('agents', 'agent', 'name'),
-        compose('agents', 'character', 'name', is_unique=True),
+        migrations.RunPython(compose, migrations.RunPython.noop, elidable=True),
     ]
