@@ -23,13 +23,18 @@ def clean_text(text: str) -> str:
     return UNPRINTABLE.sub("", text)
 
 
-def clean_words(text: str) -> str:
-    """Return what somebody wrote or is called, cleaned and composed (NFC).
+def compose(text: str) -> str:
+    """Return the text composed (NFC): some keyboards and files send "é" as a letter and an accent.
 
-    Some keyboards and files send "é" as a letter and an accent: words are found and told apart however they came.
-    Ids are not composed: who gave them compares them byte by byte.
+    Words and names are, so that they are found and told apart however they came. Ids are not: who gave them compares
+    them byte by byte.
     """
-    return unicodedata.normalize("NFC", clean_text(text))
+    return unicodedata.normalize("NFC", text)
+
+
+def clean_words(text: str) -> str:
+    """Return what somebody wrote or is called, cleaned and composed."""
+    return compose(clean_text(text))
 
 
 def clean_json(value: Any, *, depth: int = 0) -> Any:

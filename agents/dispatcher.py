@@ -15,12 +15,11 @@ from typing import Any
 
 import redis
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
 
-from agents import approvals, forgetting, lanes, metrics, outbox
+from agents import approvals, followups, forgetting, lanes, metrics, outbox
 from agents.crashpoints import reach
 from agents.databases import own_connection
 from agents.learning import evaluation
@@ -127,9 +126,7 @@ def _executor() -> concurrent.futures.ThreadPoolExecutor:
 
 def _work(name: str, arguments: dict[str, Any]) -> None:
     try:
-        # As Celery's tasks are bound by `eliza_site.celery`.
-        with structlog.contextvars.bound_contextvars(task=name):
-            current_app.tasks[name](**arguments)
+        followups.do(name, arguments)
     except Exception:  # the door of a thread: what failed is found again by the next round
         log.exception("dispatched_work_failed", task=name)
     finally:

@@ -49,9 +49,7 @@ class _Followups:
 
     def _work(self, name: str, arguments: dict[str, Any]) -> None:
         try:
-            # As Celery's tasks are bound by `eliza_site.celery`.
-            with structlog.contextvars.bound_contextvars(task=name):
-                current_app.tasks[name](**arguments)
+            do(name, arguments)
         except Exception:  # the door of a thread: what failed is found again by the dispatcher
             log.exception("followup_failed", task=name)
         finally:
@@ -60,6 +58,12 @@ class _Followups:
 
 
 _followups = _Followups()
+
+
+def do(name: str, arguments: dict[str, Any]) -> None:
+    """Do a task on this thread, its log's lines bound to it as those of a worker's tasks are (`eliza_site.celery`)."""
+    with structlog.contextvars.bound_contextvars(task=name):
+        current_app.tasks[name](**arguments)
 
 
 def take(name: str, arguments: dict[str, Any]) -> bool:

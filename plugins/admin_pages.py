@@ -103,7 +103,7 @@ class Page(_ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Search by id where a UUID is sought: an indexed question that no text search can answer.
 
-        Words and names are composed (NFC), ids as a network gave them: a term is sought in both forms.
+        Words and names are composed (NFC), ids as a network gave them: a term is sought as it was typed, and composed.
         """
         try:
             sought = UUID(search_term.strip())

@@ -6,7 +6,6 @@ Keys that none of the lines knows are left alone: they are kept as they stand, a
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -21,6 +20,7 @@ from agents.characters.documents import (
     place,
 )
 from agents.characters.storable import find_unstorable
+from agents.cleaning import compose
 
 MAX_NAME_CHARACTERS = 100
 MAX_FAULTS = 100
@@ -86,7 +86,7 @@ def _name(value: Any, path: str) -> Faults:
             if value is not None
             else CharacterFault(path=path, expected="a name: text that isn't empty", got="nothing")
         )
-    elif (length := len(unicodedata.normalize("NFC", value.strip()))) > MAX_NAME_CHARACTERS:
+    elif (length := len(compose(value.strip()))) > MAX_NAME_CHARACTERS:
         yield CharacterFault(path=path, expected=f"at most {MAX_NAME_CHARACTERS} characters", got=f"{length}")
     elif _NOT_IN_A_LINE.search(value.strip()):
         yield fault(path, "a name in one line, without control characters", value)

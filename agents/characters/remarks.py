@@ -56,7 +56,8 @@ def unknown_keys(data: JSONObject) -> dict[str, str]:
     found = dict(_unknown(character, path, _CHARACTER))
     if character is not data:
         # Beside a wrapped character, where what would mean something within it is looked for.
-        beside = [key for key in data if key not in _AGENT and not key.startswith(("$", "_"))]
+        given = (key for key, value in data.items() if value is not None)
+        beside = [key for key in given if key not in _AGENT and not key.startswith(("$", "_"))]
         found |= {place(WHOLE, key): place(path, key) if key in KNOWN_KEYS else "" for key in beside}
     return found
 

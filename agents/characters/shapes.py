@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import copy
 import re
-import unicodedata
 from typing import Any
 
 from agents.characters.checks import is_wrapped
 from agents.characters.documents import JSONObject
+from agents.cleaning import compose
 
 V1_KEYS = (
     "id",
@@ -52,7 +52,7 @@ def normalise(data: JSONObject) -> JSONObject:
     for old, new in _RENAMED.items():
         if character.get(old) is not None and new not in character:
             character[new] = character.pop(old)
-    character["name"] = unicodedata.normalize("NFC", character["name"].strip())
+    character["name"] = compose(character["name"].strip())
     for key in ("bio", "lore"):
         if isinstance(character.get(key), str):
             character[key] = [character[key]] if character[key].strip() else []

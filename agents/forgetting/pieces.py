@@ -18,6 +18,7 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
+from agents.cleaning import compose
 from memory.scripts import BEGINS, ENDS, MARKS, without_marks
 
 CUT = "[…]"
@@ -46,10 +47,6 @@ _Piece = tuple[int, int, int]
 @lru_cache(maxsize=65_536)
 def _key(kind: str, words: str) -> int:
     return int.from_bytes(blake2b(f"{kind}{words}".encode("utf-8", "replace"), digest_size=8).digest(), "big")
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _fold(word: str) -> str:
@@ -83,7 +80,7 @@ def _pieces(text: str, *, has_runs: bool) -> Iterator[_Piece]:
 
 def keys_of(text: str, *, has_runs: bool = True) -> set[int]:
     """Return the hashes of the text's pieces."""
-    return {key for key, _start, _end in _pieces(_composed(text), has_runs=has_runs)}
+    return {key for key, _start, _end in _pieces(compose(text), has_runs=has_runs)}
 
 
 class Pieces:
@@ -153,7 +150,7 @@ class Cutter:
     def __init__(
         self, own: Pieces, *, names: Collection[str], marks: Collection[str], spared: Collection[str] = ()
     ) -> None:
-        names, marks, spared = ({_composed(each) for each in given} for given in (names, marks, spared))
+        names, marks, spared = ({compose(each) for each in given} for given in (names, marks, spared))
         self._own = own
         self._alone = frozenset(mark.casefold() for mark in marks)
         self._found = _any_of([mark for mark in marks if len(mark) >= SHORTEST_MARK], ignore_case=True)
@@ -175,7 +172,7 @@ class Cutter:
         return known
 
     def _cut(self, text: str) -> str:
-        composed = _composed(text)
+        composed = compose(text)
         if composed.strip().casefold() in self._alone:
             return CUT
         spans = [(start, end) for key, start, end in _pieces(composed, has_runs=True) if key in self._own]

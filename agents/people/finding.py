@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
-from agents.cleaning import clean_words
+from agents.cleaning import clean_words, compose
 from agents.models import Account, Person, Room
 
 LOOKED_THROUGH, NAMED = 500, 3
@@ -91,6 +91,9 @@ def _by_id_or_account(reference: str) -> Person | None:
         Q(accounts__platform=network, accounts__external_id=account) if is_account else Q(pk=_uuid(reference))
     )
     found = Person.objects.filter(way).select_related("merged_into").first()
+    if found is None and is_account and (composed := compose(account)) != account:
+        # `talk` composes the names by which it knows people; they may be typed otherwise.
+        return _by_id_or_account(f"{network}:{composed}")
     return found and (found.merged_into or found)
 
 

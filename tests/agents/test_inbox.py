@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents import wakeups
-from agents.envelopes import IncomingPerson
+from agents.envelopes import IncomingPerson, IncomingRoom
 from agents.inbox import Refused, TooMany, receive
 from agents.models import Account, Agent, Lane, Message, Participant, Person, Room, Turn
 from agents.people.senders import forget_connection_facts
@@ -112,9 +112,13 @@ def test_control_characters_and_lone_surrogates_are_cleaned(incoming: Any) -> No
 
 def test_words_and_names_are_composed_and_ids_stay_as_they_were_given(incoming: Any) -> None:
     apart = unicodedata.normalize("NFD", "zoé")
-    receipt = receive(incoming(f"I am {apart}", person=apart, room=apart, external_id=apart))
-    message = Message.objects.select_related("person", "room").get(pk=receipt.message_id)
+    room = IncomingRoom(
+        external_id=apart, type="GROUP", name=apart, world_external_id=apart, world_name=apart
+    )
+    receipt = receive(replace(incoming(f"I am {apart}", person=apart, external_id=apart), room=room))
+    message = Message.objects.select_related("person", "room__world").get(pk=receipt.message_id)
     assert (message.text, message.person.name) == ("I am zoé", "Zoé")
+    assert (message.room.name, message.room.world.name) == ("zoé", "zoé")
     assert message.external_id == message.room.external_id == apart
     assert message.person.accounts.get().external_id == apart
 

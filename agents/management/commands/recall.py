@@ -23,6 +23,8 @@ from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import RecalledMemory
 
 COLUMNS: Row = (">score", "because of", "when", "who", "kind", "memory", "text")
+ID_CHARACTERS = 18
+"""So much of an id, which `show_memory` takes, tells the memories of a millisecond apart; the whole is in the JSON."""
 
 
 class Command(BaseCommand):
@@ -92,6 +94,6 @@ def _row(memory: RecalledMemory, is_full: bool) -> Row:
         f"{memory.said_at:%Y-%m-%d %H:%M}" if memory.said_at else "",
         memory.speaker,
         memory.kind,
-        str(memory.id),
+        str(memory.id)[:ID_CHARACTERS],
         text,
     )

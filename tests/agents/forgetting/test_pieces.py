@@ -77,6 +77,8 @@ def test_words_names_and_ids_are_known_however_their_accents_were_sent(given: Fo
         ("by telegram-zoé5", "by […]5"),
     ):
         assert normalize("NFC", one.cut(normalize(met, text))) == left
+    spared = cutter("", "", names=[normalize(given, "Léo Zoé")], spared={normalize(met, "Zoé")})
+    assert normalize("NFC", spared.cut(normalize(met, "Zoé and Léo"))) == "Zoé and […]"
     untouched = normalize(met, "déjà vu")
     assert one.cut(untouched) == untouched
 

@@ -29,7 +29,8 @@ def test_a_person_is_found_by_id_by_account_by_name_and_by_whom_they_were(met: A
 
 def test_a_name_is_found_however_its_accents_were_sent(incoming: Any) -> None:
     receipt = receive(incoming("hello", person="zoé"))
-    assert find_person(unicodedata.normalize("NFD", "Zoé")).pk == receipt.person_id
+    for reference in ("Zoé", "telegram:zoé"):
+        assert find_person(unicodedata.normalize("NFD", reference)).pk == receipt.person_id
     for number in range(3):
         receive(incoming("hello", person=f"ann-{number}"))
     with pytest.raises(UnknownPerson, match="There are: Zoé"):

@@ -55,7 +55,11 @@ def test_hits_stand_in_a_table_with_what_brought_them(talked: Agent) -> None:
     assert title == "Recalled"
     assert heading.split() == ["score", "because", "of", "when", "who", "kind", "memory", "text"]
     assert "I keep bees behind the house." in first
-    assert str(Memory.objects.get(text="I keep bees behind the house.").pk) in first
+    beginning = str(Memory.objects.get(text="I keep bees behind the house.").pk)[:18]
+    assert f" {beginning} " in first
+    shown = io.StringIO()
+    call_command("show_memory", beginning, stdout=shown)
+    assert "I keep bees behind the house." in shown.getvalue()
     assert "vector +" in first
     assert "speaker +2.00" in first
     assert "Ann" in first
