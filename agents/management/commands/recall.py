@@ -23,8 +23,6 @@ from agents.reports.tables import FOLDED_CHARACTERS, Row, print_table
 from plugins.api import RecalledMemory
 
 COLUMNS: Row = (">score", "because of", "when", "who", "kind", "memory", "text")
-ID_CHARACTERS = 18
-"""So much of an id, which `show_memory` takes, tells the memories of a millisecond apart; the whole is in the JSON."""
 
 
 class Command(BaseCommand):
@@ -74,8 +72,9 @@ class Command(BaseCommand):
             self._print(answer, is_full=options["full"])
 
     def _print(self, answer: Answer, *, is_full: bool) -> None:
-        rows = [_row(memory, is_full) for memory in answer.found.memories]
-        if self.stdout.isatty():
+        is_terminal = self.stdout.isatty()
+        rows = [_row(memory, is_full, is_terminal) for memory in answer.found.memories]
+        if is_terminal:
             print_table(Console(highlight=False), "Recalled", COLUMNS, rows)
             return
         plain = StringIO()
@@ -83,7 +82,8 @@ class Command(BaseCommand):
         self.stdout.write(plain.getvalue().lstrip("\n"))
 
 
-def _row(memory: RecalledMemory, is_full: bool) -> Row:
+def _row(memory: RecalledMemory, is_full: bool, is_terminal: bool) -> Row:
+    """Return a hit's cells; at a terminal, where columns are narrow, its id stands below its text."""
     because = sorted(memory.scores.items(), key=lambda item: -abs(item[1]))
     text = " ".join(memory.text.split())
     if not is_full and len(text) > FOLDED_CHARACTERS:
@@ -94,6 +94,6 @@ def _row(memory: RecalledMemory, is_full: bool) -> Row:
         f"{memory.said_at:%Y-%m-%d %H:%M}" if memory.said_at else "",
         memory.speaker,
         memory.kind,
-        str(memory.id)[:ID_CHARACTERS],
-        text,
+        "" if is_terminal else str(memory.id),
+        f"{text}\n{memory.id}" if is_terminal else text,
     )

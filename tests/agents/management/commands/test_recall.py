@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 from uuid import uuid4
 
@@ -55,14 +56,21 @@ def test_hits_stand_in_a_table_with_what_brought_them(talked: Agent) -> None:
     assert title == "Recalled"
     assert heading.split() == ["score", "because", "of", "when", "who", "kind", "memory", "text"]
     assert "I keep bees behind the house." in first
-    beginning = str(Memory.objects.get(text="I keep bees behind the house.").pk)[:18]
-    assert f" {beginning} " in first
-    shown = io.StringIO()
-    call_command("show_memory", beginning, stdout=shown)
-    assert "I keep bees behind the house." in shown.getvalue()
+    assert f" {Memory.objects.get(text='I keep bees behind the house.').pk} " in first
     assert "vector +" in first
     assert "speaker +2.00" in first
     assert "Ann" in first
+
+
+def test_at_a_terminal_a_hits_id_stands_below_its_text(
+    talked: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+    call_command("recall", talked.slug, "Where do I keep bees?", "--person", "Ann")
+    cells = [line.rsplit("│", 2)[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    place = cells.index("I keep bees behind the house.")
+    assert cells[place + 1] == str(Memory.objects.get(text="I keep bees behind the house.").pk)
 
 
 def test_long_texts_are_folded_unless_they_are_wanted_whole(talked: Agent) -> None:
